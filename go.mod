@@ -1,0 +1,3 @@
+module github.com/jobward/jobward
+
+go 1.26
