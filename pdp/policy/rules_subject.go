@@ -1,0 +1,171 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/jobward/jobward/pdp/authz"
+)
+
+// token is R1.
+func (k *Walk) token() authz.Reason {
+	if k.req.Token.IsZero() {
+		return authz.TokenMalformed
+	}
+	var ok bool
+	if k.tok, ok = k.w.Token(k.req.Token); !ok {
+		// No key: a token is known to nobody before its Issue has committed (R16).
+		return authz.TokenUnknown
+	}
+	k.dec.Job, k.dec.Source, k.dec.User = k.tok.Job, k.tok.Project, k.tok.User
+	k.key(authz.TheInstance)
+	k.key(authz.JobKey(k.tok.Job))
+	if k.rec != nil {
+		k.sawf("job %s of project %d, caused by user %d", k.tok.Job, k.tok.Project, k.tok.User)
+	}
+	return authz.ReasonNone
+}
+
+// expiry is R2.
+func (k *Walk) expiry() authz.Reason {
+	if k.rec != nil {
+		k.sawf("the token ends at %s", when(k.tok.Expires))
+	}
+	if k.tok.Replaced {
+		return authz.TokenReplaced
+	}
+	if k.tok.Expires != 0 && k.tok.Expires <= k.now {
+		return authz.TokenExpired
+	}
+	return authz.ReasonNone
+}
+
+// status is R3.
+func (k *Walk) status() authz.Reason {
+	if k.rec != nil {
+		k.sawf("the job is %s", k.tok.Status)
+	}
+	if !k.tok.Status.Executing() {
+		return authz.JobNotRunning
+	}
+	return authz.ReasonNone
+}
+
+// erased is R4.
+func (k *Walk) erased() authz.Reason {
+	if k.tok.Erased {
+		return authz.JobErased
+	}
+	return authz.ReasonNone
+}
+
+// heartbeat is R5.
+func (k *Walk) heartbeat() authz.Reason {
+	if k.rec != nil {
+		k.sawf("the heartbeat term ends at %s", when(k.tok.Deadline))
+	}
+	if k.tok.Lapsed || (k.tok.Deadline != 0 && k.tok.Deadline <= k.now) {
+		return authz.HeartbeatLapsed
+	}
+	return authz.ReasonNone
+}
+
+// source is R6.
+func (k *Walk) source() authz.Reason {
+	k.key(authz.ProjectKey(k.tok.Project))
+	var ok bool
+	if k.src, ok = k.w.Project(k.tok.Project); !ok {
+		return authz.SourceGone
+	}
+	var worst authz.ProjectState
+	k.groups, worst = k.ancestors(k.tok.Project, k.src.State, k.groups)
+	if k.rec != nil {
+		k.sawf("the source is %s, with the groups above it %s", k.src.State, worst)
+	}
+	if worst >= authz.StateDeletionInProgress || k.tok.Issued < k.src.DeadBefore {
+		return authz.SourceGone
+	}
+	return authz.ReasonNone
+}
+
+// userState is R7. Administrators get nothing extra, so the flag is not even read.
+func (k *Walk) userState() authz.Reason {
+	k.key(authz.UserKey(k.tok.User))
+	var ok bool
+	if k.user, ok = k.w.User(k.tok.User); !ok {
+		return authz.UserMissing
+	}
+	if k.rec != nil {
+		k.sawf("the user is %s, external: %t", k.user.State, k.user.External)
+	}
+	switch k.user.State {
+	case authz.UserStateActive:
+	case authz.UserStateDeactivated:
+		return authz.UserDeactivated
+	case authz.UserStateBanned:
+		return authz.UserBanned
+	case authz.UserStateBlockedPendingApproval:
+		return authz.UserPendingApproval
+	default:
+		return authz.UserBlocked
+	}
+	if k.tok.Issued < k.user.DeadBefore {
+		return authz.UserBlocked
+	}
+	return authz.ReasonNone
+}
+
+// permission is R8.
+func (k *Walk) permission() authz.Reason {
+	var ok bool
+	if k.perm, ok = k.w.Catalogue().Permission(k.req.Permission); !ok {
+		return authz.PermissionUnknown
+	}
+	k.surface = k.req.Surface
+	if k.surface == authz.SurfaceDefault {
+		k.surface = k.perm.Surface
+	}
+	if k.rec != nil {
+		k.sawf("%s over %s; it belongs to %s", k.req.Permission, k.surface, k.perm.Surface)
+	}
+	fits := k.surface == authz.SurfacePolicy || k.perm.Surface == authz.SurfacePolicy || k.surface == k.perm.Surface
+	closed := k.perm.Closed || k.surface == authz.SurfaceGraphQL || k.surface == authz.SurfaceUnlisted
+	if closed || !fits {
+		return authz.SurfaceClosed
+	}
+	return authz.ReasonNone
+}
+
+// limitedPermission is R9.
+func (k *Walk) limitedPermission() authz.Reason {
+	l := k.tok.Limits.Permissions
+	if k.rec != nil && l != nil {
+		k.sawf("the job limited itself to %v", l)
+	}
+	if l != nil && !slices.Contains(l, k.req.Permission) {
+		return authz.LimitedPermission
+	}
+	return authz.ReasonNone
+}
+
+// ownJob is R10.
+func (k *Walk) ownJob() authz.Reason {
+	if !k.perm.OwnJob {
+		return authz.ReasonNone
+	}
+	if k.req.Target != (authz.Target{}) && k.resolve() != k.tok.Project {
+		return authz.OwnProjectOnly
+	}
+	k.dec.Target = k.tok.Project
+	return authz.AllowedOwnJob
+}
+
+// resolve gives the target's id, zero if its path leads nowhere, and notes what
+// that rests on.
+func (k *Walk) resolve() authz.ProjectID {
+	if k.req.Target.ID != 0 {
+		return k.req.Target.ID
+	}
+	k.dec.Keys = authz.AppendPathKeys(k.dec.Keys, k.req.Target.Path)
+	id, _ := k.w.ProjectAt(k.req.Target.Path)
+	return id
+}

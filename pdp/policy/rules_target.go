@@ -1,0 +1,313 @@
+package policy
+
+import (
+	"slices"
+
+	"github.com/jobward/jobward/pdp/authz"
+)
+
+// findTarget is R11.
+func (k *Walk) findTarget() authz.Reason {
+	id := k.resolve()
+	if id == 0 {
+		return authz.TargetNotFound
+	}
+	k.self = id == k.tok.Project
+	if !k.self {
+		k.key(authz.ProjectKey(id))
+	}
+	var ok bool
+	if k.tgt, ok = k.w.Project(id); !ok {
+		return authz.TargetNotFound
+	}
+	k.dec.Target = id
+	nkeys := len(k.dec.Keys)
+	k.tgtGr, k.tgtWorst = k.ancestors(id, k.tgt.State, k.tgtGr)
+	if k.self { // R6 noted the same groups
+		k.dec.Keys = k.dec.Keys[:nkeys]
+	}
+	if k.rec != nil {
+		k.sawf("project %d is %s and %s, with the groups above it %s", id, k.tgt.Visibility, k.tgt.State, k.tgtWorst)
+	}
+	if k.tgtWorst == authz.StatePendingDelete || k.tgt.Hidden {
+		return authz.TargetNotFound
+	}
+	k.open = k.tgt.Visibility == authz.Public || (k.tgt.Visibility == authz.Internal && !k.user.External)
+	k.exempt = k.open && !k.self && k.w.Instance().PublicScope == authz.ScopeExempt
+	return authz.ReasonNone
+}
+
+// limitedTarget is R12.
+func (k *Walk) limitedTarget() authz.Reason {
+	l := k.tok.Limits.Targets
+	if l == nil {
+		return authz.ReasonNone
+	}
+	if k.rec != nil {
+		k.sawf("the job limited itself to %v", l)
+	}
+	if slices.Contains(l, authz.InProject(k.dec.Target)) {
+		return authz.ReasonNone
+	}
+	for i := range k.tgtGr {
+		if slices.Contains(l, authz.InGroup(k.tgtGr[i].ID)) {
+			return authz.ReasonNone
+		}
+	}
+	return authz.LimitedTarget
+}
+
+// ownProject is R13.
+func (k *Walk) ownProject() authz.Reason {
+	if k.perm.OwnProject && !k.self {
+		return authz.OwnProjectOnly
+	}
+	return authz.ReasonNone
+}
+
+// outbound is R14. It can refuse outright: where it fails the target is private, so
+// nothing of it is open.
+func (k *Walk) outbound() authz.Reason {
+	k.outOK = k.self || !k.src.OutboundOn || k.tgt.Visibility != authz.Private || k.w.Outbound(k.tok.Project, k.dec.Target)
+	if k.rec != nil {
+		k.sawf("the source limits its outbound access: %t", k.src.OutboundOn)
+	}
+	// An internal target is private to an external user for everything but this list,
+	// which §7.2 binds to the visibility alone.
+	if !k.outOK {
+		return authz.OutboundNotListed
+	}
+	return authz.ReasonNone
+}
+
+// inbound is R15.
+func (k *Walk) inbound() authz.Reason {
+	k.inOn = k.tgt.InboundOn || k.w.Instance().EnforceInbound
+	if k.self || !k.inOn {
+		if k.rec != nil {
+			k.sawf("own project: %t, the target's list is on: %t", k.self, k.inOn)
+		}
+		return authz.ReasonNone
+	}
+	k.listed = k.nearest(authz.InProject(k.tok.Project))
+	for i := 0; !k.listed && i < len(k.groups); i++ {
+		k.listed = k.nearest(authz.InGroup(k.groups[i].ID))
+	}
+	if k.rec != nil {
+		k.sawf("the list is on; nearest entry for the source: %s; lists bind here: %t", k.dec.Entry, !k.exempt)
+	}
+	if !k.listed && !k.open {
+		return authz.InboundNotListed
+	}
+	return authz.ReasonNone
+}
+
+func (k *Walk) nearest(caller authz.Scope) bool {
+	e, ok := k.w.Inbound(k.dec.Target, caller)
+	if ok {
+		k.entry, k.dec.Entry = e, caller
+	}
+	return ok
+}
+
+// inScope is §7.1 with §0.2: the source counts as let in.
+func (k *Walk) inScope() bool { return k.self || k.exempt || !k.inOn || k.listed }
+
+// push is R16.
+func (k *Walk) push() authz.Reason {
+	if k.perm.Action != ActionPush {
+		return authz.ReasonNone
+	}
+	if k.rec != nil {
+		k.sawf("own pushes: %t, pushes from other projects: %t", k.tgt.PushSelf, k.tgt.PushCross)
+	}
+	switch {
+	case k.self && k.tgt.PushSelf:
+		return authz.ReasonNone
+	case k.self, !k.tgt.PushCross, !k.inOn:
+		return authz.PushDisabled
+	case !k.listed:
+		return authz.InboundNotListed
+	}
+	return k.granted()
+}
+
+// features is R17.
+func (k *Walk) features() authz.Reason {
+	for _, f := range k.perm.Features {
+		switch k.tgt.Features[f] {
+		case authz.FeatureDisabled:
+			k.dec.Feature = f
+			return authz.FeatureIsDisabled
+		case authz.FeaturePrivate:
+			k.dec.Feature = f
+			if !k.inScope() {
+				return authz.FeatureMembersOnly
+			}
+			if r := k.needRole(membersOnly(f, k.tgt.Visibility)); r != authz.ReasonNone {
+				return r
+			}
+		}
+	}
+	if k.rec != nil {
+		k.sawf("gated by %v", k.perm.Features)
+	}
+	return authz.ReasonNone
+}
+
+// membersOnly is the least role for a feature kept to members (§8.5).
+func membersOnly(f authz.Feature, v authz.Visibility) authz.Role {
+	switch f {
+	case authz.FeatureMergeRequests, authz.FeatureContainerRegistry, authz.FeaturePackages, authz.FeatureEnvironments:
+		return authz.RoleReporter
+	case authz.FeatureRepository:
+		if v == authz.Private {
+			return authz.RoleReporter
+		}
+	}
+	return authz.RoleGuest
+}
+
+// role is R18.
+func (k *Walk) role() authz.Reason {
+	need, public := k.perm.Role, k.perm.Public
+	if k.perm.Builds && !k.tgt.PublicBuilds {
+		need, public = max(need, authz.RoleReporter), false
+	}
+	if public && (k.open || k.packagesForAll()) {
+		k.byOpen = true
+		return authz.ReasonNone
+	}
+	if !k.inScope() {
+		if k.perm.Builds && k.perm.Public {
+			return authz.PipelinesNotPublic
+		}
+		return authz.PublicSetOnly
+	}
+	r := k.needRole(need)
+	if k.rec != nil {
+		k.sawf("needs %s, has %s from %s", need, k.dec.Role, k.dec.RoleScope)
+	}
+	if r == authz.RoleTooLow && need > k.perm.Role && k.dec.Role >= k.perm.Role {
+		return authz.PipelinesNotPublic
+	}
+	return r
+}
+
+// packagesForAll is §8.8: packages open to anybody, for a source in scope.
+func (k *Walk) packagesForAll() bool {
+	return k.w.Instance().AnyoneCanPull && k.inScope() && len(k.perm.Features) == 1 &&
+		k.perm.Features[0] == authz.FeaturePackages && k.tgt.Features[authz.FeaturePackages] == authz.FeaturePublic
+}
+
+// needRole finds the user's highest role on the target, direct or from a group
+// above it, and compares.
+func (k *Walk) needRole(need authz.Role) authz.Reason {
+	if !k.role_ {
+		k.role_ = true
+		k.hold(authz.InProject(k.dec.Target))
+		for i := range k.tgtGr {
+			k.hold(authz.InGroup(k.tgtGr[i].ID))
+		}
+	}
+	switch {
+	case k.dec.Role >= need:
+		return authz.ReasonNone
+	case k.dec.Role < authz.RoleGuest:
+		k.dec.Need = need
+		return authz.NotMember
+	}
+	k.dec.Need = need
+	return authz.RoleTooLow
+}
+
+func (k *Walk) hold(s authz.Scope) {
+	if r := k.w.Role(k.tok.User, s); r > k.dec.Role {
+		k.dec.Role, k.dec.RoleScope = r, s
+	}
+}
+
+// targetState is R19. What §14 leaves possible on an archived project is refused
+// (§0.8).
+func (k *Walk) targetState() authz.Reason {
+	a := k.perm.Action
+	if k.rec != nil {
+		k.sawf("%s on a target that is %s, read-only repository: %t", actionNames[a], k.tgtWorst, k.tgt.ReadOnly)
+	}
+	switch {
+	case a == ActionRead:
+		return authz.ReasonNone
+	case a == ActionPush && k.tgt.ReadOnly:
+		return authz.TargetReadOnly
+	case k.tgtWorst == authz.StateDeletionInProgress && a != ActionDestroy:
+		return authz.TargetReadOnly
+	case k.tgtWorst == authz.StateArchived, k.tgtWorst == authz.StateDeletionScheduled:
+		return authz.TargetArchived
+	}
+	return authz.ReasonNone
+}
+
+// fineGrained is R20, the steps of §9.2.
+func (k *Walk) fineGrained() authz.Reason {
+	if k.surface != authz.SurfaceREST || k.perm.SkipPolicies || k.self || k.exempt || !k.inOn || k.featuresOpen() {
+		if k.rec != nil {
+			k.sawf("not needed here")
+		}
+		return authz.ReasonNone
+	}
+	if !k.listed {
+		return authz.InboundNotListed
+	}
+	return k.granted()
+}
+
+// featuresOpen is step 2: all features named for it are open, on an open target.
+func (k *Walk) featuresOpen() bool {
+	if !k.open || len(k.perm.Exempt) == 0 {
+		return false
+	}
+	for _, f := range k.perm.Exempt {
+		if l := k.tgt.Features[f]; l != authz.FeatureEnabled && l != authz.FeaturePublic {
+			return false
+		}
+	}
+	return true
+}
+
+// granted is steps 6 to 9: the nearest entry alone decides.
+func (k *Walk) granted() authz.Reason {
+	if k.rec != nil {
+		k.sawf("the entry of %s grants everything: %t, or %v; needed: %v", k.dec.Entry, k.entry.Default, k.entry.Policies, k.perm.Policies)
+	}
+	if k.entry.Default {
+		return authz.ReasonNone
+	}
+	if len(k.perm.Policies) == 0 {
+		return authz.PolicyUndeclared
+	}
+	for i, p := range k.perm.Policies {
+		if !k.entry.grants(p) {
+			k.dec.Missing = k.perm.Policies[i:]
+			return authz.PolicyMissing
+		}
+	}
+	return authz.ReasonNone
+}
+
+// grants reports whether the entry has the policy, or the admin_ one that includes
+// it (§9.2 step 9).
+func (e Entry) grants(policy string) bool {
+	if slices.Contains(e.Policies, policy) {
+		return true
+	}
+	const read, admin = "read_", "admin_"
+	if len(policy) <= len(read) || policy[:len(read)] != read {
+		return false
+	}
+	for _, have := range e.Policies {
+		if len(have) == len(policy)+1 && have[:len(admin)] == admin && have[len(admin):] == policy[len(read):] {
+			return true
+		}
+	}
+	return false
+}
