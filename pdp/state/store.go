@@ -60,7 +60,10 @@ type Batch struct {
 // Event is one entry of the audit log: opaque here, encoded by package audit.
 type Event struct {
 	Stamp authz.Stamp
-	Data  []byte
+	// Revision is set by the store when an event is read: that of the batch it came
+	// with, or, for a batch of events only, the head at that time.
+	Revision authz.Revision
+	Data     []byte
 }
 
 // Change is one committed batch, as sinks and readers of history see it. It must not
