@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jobward/jobward/internal/token"
+	"github.com/jobward/jobward/pdp/audit"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/policy"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// Options are what an Engine is made of.
+type Options struct {
+	Store state.Store
+	// Clock gives the PDP's time; nil takes [NewClock] from the store's last stamp.
+	Clock Clock
+	// Tokens makes token texts.
+	Tokens *token.Format
+	// MaxTimeout is the longest life of a token; DefaultTimeout that of one whose
+	// Issue does not say. Zero takes 7 days and 1 hour.
+	MaxTimeout, DefaultTimeout time.Duration
+	// Retention is how long ended jobs, replaced digests and request ids are kept. It
+	// is at least twice MaxTimeout, so that nothing they forbid can still arrive (R7).
+	Retention time.Duration
+	// AuditRetention is how long audit events are kept; zero takes 90 days.
+	AuditRetention time.Duration
+	// AuditSample keeps one of so many allows in the audit log; zero keeps none.
+	AuditSample int
+	Logger      *slog.Logger
+}
+
+// Actor is who calls a verb.
+type Actor struct {
+	// Name is the authenticated caller.
+	Name string
+	// User is the one acted for, zero for the caller itself.
+	User authz.UserID
+}
+
+// Engine carries out the verbs on one store. It is safe for concurrent use.
+type Engine struct {
+	opt   Options
+	store state.Store
+	view  *state.View
+	clock Clock
+	log   *slog.Logger
+	audit *audit.Recorder
+	walks sync.Pool // of *policy.Walk
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// New loads the store into a view and starts what has to go on by itself: noticing
+// lapsed heartbeats, removing what is past its retention, and writing the audit log.
+// Close stops that; the store stays the caller's.
+func New(ctx context.Context, opt Options) (*Engine, error) {
+	if opt.MaxTimeout == 0 {
+		opt.MaxTimeout = 7 * 24 * time.Hour
+	}
+	if opt.DefaultTimeout == 0 {
+		opt.DefaultTimeout = min(time.Hour, opt.MaxTimeout)
+	}
+	if opt.AuditRetention == 0 {
+		opt.AuditRetention = 90 * 24 * time.Hour
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	opt.Retention = max(opt.Retention, 2*opt.MaxTimeout)
+	e := &Engine{opt: opt, store: opt.Store, view: state.NewView(), clock: opt.Clock, log: opt.Logger}
+	e.walks.New = func() any { return new(policy.Walk) }
+	if err := opt.Store.Attach(ctx, e.view); err != nil {
+		return nil, err
+	}
+	_, last := opt.Store.Head()
+	if e.clock == nil {
+		e.clock = NewClock(last)
+	}
+	if err := e.restartHeartbeats(ctx, last); err != nil {
+		return nil, err
+	}
+	e.audit = audit.NewRecorder(opt.AuditSample, e.storeEvents)
+	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.stop = stop
+	e.done.Go(func() { e.sweepLoop(bg) })
+	e.done.Go(func() {
+		e.audit.Run(bg, auditInterval, func(err error) { e.log.Error("decisions could not be written to the audit log", "error", err) })
+	})
+	return e, nil
+}
+
+// auditInterval is how long decisions wait to be written together.
+const auditInterval = 2 * time.Second
+
+// Close stops the engine's own work and writes what the audit log still holds.
+func (e *Engine) Close() {
+	e.stop()
+	e.done.Wait()
+}
+
+// View gives the engine's view, for reads and metrics.
+func (e *Engine) View() *state.View { return e.view }
+
+// Now gives the PDP's time.
+func (e *Engine) Now() authz.Stamp { return e.clock.Now() }
+
+// AuditLost tells how many decisions the audit log could not keep.
+func (e *Engine) AuditLost() uint64 { return e.audit.Lost() }
+
+// maxAttempts bounds how often a verb reads again after a lost guard. Each loss means
+// that another commit on the same records got through.
+const maxAttempts = 64
+
+// commit carries out one change: decide reads the view and builds the batch. It runs
+// again when another change came between its reading and its commit. A batch
+// without puts, deletes and events is not committed: the result is the revision that
+// the view is at.
+func (e *Engine) commit(ctx context.Context, verb string, by Actor, decide func() (state.Batch, error)) (authz.Revision, error) {
+	for range maxAttempts {
+		b, err := decide()
+		if err != nil {
+			return 0, err
+		}
+		if len(b.Puts)+len(b.Deletes)+len(b.Events) == 0 {
+			return e.view.Mark().Revision, nil
+		}
+		b.Actor, b.Verb, b.Stamp = by.Name, verb, e.clock.Now()
+		rev, err := e.store.Commit(ctx, b)
+		var refused *authz.Error
+		if errors.As(err, &refused) && refused.Kind == authz.KindConflict {
+			continue
+		}
+		return rev, err
+	}
+	return 0, authz.Errorf(authz.KindConflict, "CONTENTION", "others kept changing the same records; try again")
+}
+
+// event makes the audit entry of a change.
+func (e *Engine) event(verb string, by Actor, ev audit.Event) state.Event {
+	ev.Time, ev.Actor, ev.OnBehalf, ev.Verb = e.clock.Now(), by.Name, by.User, verb
+	return state.Event{Stamp: ev.Time, Data: ev.Encode()}
+}
+
+func (e *Engine) storeEvents(ctx context.Context, events []audit.Event) error {
+	for len(events) > 0 {
+		n := min(len(events), 1000)
+		b := state.Batch{Actor: "jobward", Verb: "audit", Stamp: e.clock.Now()}
+		for _, ev := range events[:n] {
+			b.Events = append(b.Events, state.Event{Stamp: ev.Time, Data: ev.Encode()})
+		}
+		if _, err := e.store.Commit(ctx, b); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	return nil
+}
