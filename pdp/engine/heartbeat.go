@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jobward/jobward/pdp/audit"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// Heartbeat answers a KeepAlive.
+type Heartbeat struct {
+	// Lapsed are the runner's jobs whose term had run out before: dead for good.
+	Lapsed []authz.JobID
+	// Alive is how many jobs of the runner the heartbeat keeps alive, Next the time by
+	// which the first of them needs another; zero when there are none.
+	Alive    int
+	Next     authz.Stamp
+	Revision authz.Revision
+}
+
+// KeepAlive says that a runner lives: one durable record for all its jobs. A job
+// whose term had run out before stays dead, and is named (PROTOCOL R12).
+func (e *Engine) KeepAlive(ctx context.Context, by Actor, runner string) (Heartbeat, error) {
+	if runner == "" {
+		return Heartbeat{}, authz.Invalid("runner", "must be set")
+	}
+	if err := checkHeartbeat(runner, 0); err != nil {
+		return Heartbeat{}, err
+	}
+	var out Heartbeat
+	var before authz.Stamp
+	beat := func() (state.Batch, error) {
+		out = Heartbeat{}
+		now := e.clock.Now()
+		var b state.Batch
+		for _, j := range e.view.RunnerJobs(runner) {
+			if d := e.deadline(j); d <= now {
+				out.Lapsed = append(out.Lapsed, j.ID)
+				e.lapse(&b, j.ID, now)
+				continue
+			}
+			out.Alive++
+			if next := now.Add(j.Term); out.Next == 0 || next < out.Next {
+				out.Next = next
+			}
+		}
+		r, rev, _ := e.view.Runner(runner)
+		if r != nil {
+			before = r.Beat
+		}
+		b.Guards = append(b.Guards, state.Guard{Key: state.RunnerKey(runner), Revision: rev})
+		b.Puts = append(b.Puts, &state.Runner{ID: runner, Beat: now})
+		return b, nil
+	}
+	rev, err := e.commit(ctx, "keep_alive", by, beat)
+	if err != nil {
+		return Heartbeat{}, err
+	}
+	out.Revision = rev
+	// A commit can take longer than what was left of a term. Who asked in between was
+	// told that the job is dead, and dead it stays.
+	if late := e.lapsedDuring(runner, before); len(late) > 0 {
+		out.Alive -= len(late)
+		out.Lapsed = append(out.Lapsed, late...)
+		out.Revision, err = e.commit(ctx, "lapse", by, func() (state.Batch, error) {
+			var b state.Batch
+			for _, id := range late {
+				e.lapse(&b, id, e.clock.Now())
+			}
+			return b, nil
+		})
+	}
+	return out, err
+}
+
+// lapsedDuring finds the jobs of a runner that, with the heartbeat from before, are
+// past their deadline now.
+func (e *Engine) lapsedDuring(runner string, before authz.Stamp) []authz.JobID {
+	now := e.clock.Now()
+	var late []authz.JobID
+	for _, j := range e.view.RunnerJobs(runner) {
+		if max(j.IssuedAt, before).Add(j.Term) <= now {
+			late = append(late, j.ID)
+		}
+	}
+	return late
+}
+
+func (e *Engine) deadline(j *state.Job) authz.Stamp {
+	last := j.IssuedAt
+	if r, _, ok := e.view.Runner(j.Runner); ok {
+		last = max(last, r.Beat)
+	}
+	return last.Add(j.Term)
+}
+
+// lapse adds to b that a job's heartbeat has run out, unless the job is dead already.
+func (e *Engine) lapse(b *state.Batch, id authz.JobID, now authz.Stamp) {
+	j, rev, ok := e.view.Job(id)
+	if !ok || !j.Alive() {
+		return
+	}
+	j.Lapsed, j.Ended, j.EndedAt = true, state.ThisRevision, now
+	b.Urgent = true
+	b.Guards = append(b.Guards, state.Guard{Key: state.JobKey(id), Revision: rev})
+	b.Puts = append(b.Puts, j)
+	b.Events = append(b.Events, e.event("lapse", Actor{Name: "jobward"}, audit.Event{
+		Job: id, Source: j.Project, User: j.User, Detail: fmt.Sprintf("runner %s said nothing for %s", j.Runner, j.Term),
+	}))
+}
+
+// restartHeartbeats is what a start does (R12): jobs whose term had run out at the
+// last committed stamp are dead; the others get one full term from now, because
+// nobody could hear their runners while the PDP was away.
+func (e *Engine) restartHeartbeats(ctx context.Context, last authz.Stamp) error {
+	if err := e.commitLapsed(ctx, last); err != nil {
+		return err
+	}
+	runners := e.view.HeartbeatRunners()
+	for len(runners) > 0 {
+		n := min(len(runners), state.MaxBatchRecords/2)
+		_, err := e.commit(ctx, "restart_heartbeats", Actor{Name: "jobward"}, func() (state.Batch, error) {
+			var b state.Batch
+			for _, id := range runners[:n] {
+				b.Puts = append(b.Puts, &state.Runner{ID: id, Beat: e.clock.Now()})
+			}
+			return b, nil
+		})
+		if err != nil {
+			return err
+		}
+		runners = runners[n:]
+	}
+	return nil
+}
+
+// commitLapsed makes final what has lapsed by now.
+func (e *Engine) commitLapsed(ctx context.Context, now authz.Stamp) error {
+	for {
+		ids := e.view.LapsedJobs(now, 1000)
+		if len(ids) == 0 {
+			return nil
+		}
+		_, err := e.commit(ctx, "lapse", Actor{Name: "jobward"}, func() (state.Batch, error) {
+			var b state.Batch
+			for _, id := range ids {
+				j, _, ok := e.view.Job(id)
+				if !ok || j.Term == 0 || e.deadline(j) > now {
+					continue
+				}
+				// A KeepAlive that comes first must win: it was heard in time.
+				_, rev, _ := e.view.Runner(j.Runner)
+				b.Guards = append(b.Guards, state.Guard{Key: state.RunnerKey(j.Runner), Revision: rev})
+				e.lapse(&b, id, now)
+			}
+			return b, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}

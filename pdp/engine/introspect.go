@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/policy"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// JobInfo is what there is to know about a job. It never holds the token.
+type JobInfo struct {
+	// Job is the record, the caller's to keep.
+	Job *state.Job
+	// Live says whether the newest token opens anything now; Reason says why not, or
+	// is AllowedOwnJob.
+	Live   bool
+	Reason authz.Reason
+	// Deadline is the end of the heartbeat term, zero without one.
+	Deadline authz.Stamp
+	// Revision is the point in history that all this was read at.
+	Revision authz.Revision
+}
+
+// Introspect tells whose token this is, dead or alive: KindNotFound (TOKEN_UNKNOWN)
+// when nobody's.
+func (e *Engine) Introspect(_ context.Context, d authz.Digest) (JobInfo, error) {
+	j, _, ok := e.view.JobByDigest(d)
+	if !ok || d.IsZero() {
+		return JobInfo{}, authz.Errorf(authz.KindNotFound, CodeTokenUnknown, "no job has this token")
+	}
+	return e.info(j, d), nil
+}
+
+// GetJob tells what is known about a job: KindNotFound (JOB_NOT_FOUND) when nothing.
+func (e *Engine) GetJob(_ context.Context, id authz.JobID) (JobInfo, error) {
+	j, _, ok := e.view.Job(id)
+	if !ok {
+		return JobInfo{}, jobNotFound(id)
+	}
+	return e.info(j, j.Digest), nil
+}
+
+func (e *Engine) info(j *state.Job, d authz.Digest) JobInfo {
+	info := JobInfo{Job: j, Revision: e.view.Mark().Revision}
+	if j.Term > 0 {
+		info.Deadline = e.deadline(j)
+	}
+	if d.IsZero() { // a tombstone has no token to ask about
+		info.Reason = authz.JobNotRunning
+		return info
+	}
+	// The liveness rules are policy's; asking for what any live token may do runs
+	// them and no others.
+	k := e.walks.Get().(*policy.Walk)
+	dec := e.Decide(k, authz.Request{Token: d, Permission: "read_own_job"})
+	e.walks.Put(k)
+	info.Live, info.Reason = dec.Allow, dec.Reason
+	if dec.Reason == authz.LimitedPermission { // alive, and may not even ask
+		info.Live, info.Reason = true, authz.AllowedOwnJob
+	}
+	return info
+}

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// How often lapsed heartbeats are made final, and how often what is past its
+// retention is removed. Neither decides anything: a lapsed token is dead by the clock
+// the moment its term is over.
+const (
+	lapseEvery = time.Second
+	pruneEvery = time.Minute
+	pruneBatch = 2000
+)
+
+func (e *Engine) sweepLoop(ctx context.Context) {
+	t := time.NewTicker(lapseEvery)
+	defer t.Stop()
+	pruned := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := e.commitLapsed(ctx, e.clock.Now()); err != nil && ctx.Err() == nil {
+			e.log.Error("lapsed heartbeats could not be made final; they are dead all the same", "error", err)
+		}
+		if time.Since(pruned) < pruneEvery {
+			continue
+		}
+		pruned = time.Now()
+		if err := e.Prune(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("old records could not be removed", "error", err)
+		}
+	}
+}
+
+// Prune removes what is past its retention: ended and long expired jobs, replaced
+// digests, request ids, audit events. What it removes is older than any token or
+// any delayed Issue can be (PROTOCOL R7). The daemon's sweep calls it every minute.
+func (e *Engine) Prune(ctx context.Context) error {
+	before := e.clock.Now().Add(-e.opt.Retention)
+	for {
+		old := e.view.Outdated(before, pruneBatch)
+		if len(old) == 0 {
+			break
+		}
+		b := state.Batch{Actor: "jobward", Verb: "prune", Stamp: e.clock.Now()}
+		for _, o := range old {
+			b.Guards = append(b.Guards, state.Guard{Key: o.Key, Revision: o.Revision})
+			b.Deletes = append(b.Deletes, o.Key)
+		}
+		if _, err := e.store.Commit(ctx, b); err != nil {
+			if authz.KindOf(err) == authz.KindConflict {
+				continue
+			}
+			return err
+		}
+		if len(old) < pruneBatch {
+			break
+		}
+	}
+	return e.pruneAudit(ctx)
+}
