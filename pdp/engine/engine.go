@@ -40,6 +40,9 @@ type Actor struct {
 	Name string
 	// User is the one acted for, zero for the caller itself.
 	User authz.UserID
+	// Admin is set by the door for callers of the admin role: what needs a user's right
+	// they may also do as themselves.
+	Admin bool
 }
 
 // Engine carries out the verbs on one store. It is safe for concurrent use.
@@ -51,6 +54,9 @@ type Engine struct {
 	log   *slog.Logger
 	audit *audit.Recorder
 	walks sync.Pool // of *policy.Walk
+
+	// directory makes this process the one writer of the directory; see directory.go.
+	directory sync.Mutex
 
 	stop context.CancelFunc
 	done sync.WaitGroup

@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/jobward/jobward/pdp/authz"
+)
+
+// MaxEntryPolicies bounds the policies of one entry.
+const MaxEntryPolicies = 64
+
+// Direction tells the two lists of a project apart: who may come in, and where its
+// own jobs may go.
+type Direction uint8
+
+// The directions.
+const (
+	Inbound Direction = iota
+	Outbound
+)
+
+// AllowlistInfo is what the maintainers of a project decided, without the entries.
+type AllowlistInfo struct {
+	Project               authz.ProjectID
+	InboundOn, OutboundOn bool
+	PushSelf, PushCross   bool
+	// Enforced says that the instance keeps the inbound list in force whatever InboundOn
+	// says (SEMANTICS §7.4).
+	Enforced bool
+	// InboundProjects, InboundGroups and OutboundProjects count the entries; the implied
+	// one for the project itself is not among them.
+	InboundProjects, InboundGroups, OutboundProjects int
+	// MaxProjects and MaxGroups are the limits, each for each direction.
+	MaxProjects, MaxGroups int
+	// Changed is the revision at which settings or lists were last changed, zero for
+	// never. It is what [AllowlistEdit.Expected] is compared with.
+	Changed authz.Revision
+	// Revision is the point in history that all this was read at.
+	Revision authz.Revision
+}
+
+// AllowlistEdit is what every change of an allowlist says.
+type AllowlistEdit struct {
+	// Project is the owner of the list.
+	Project authz.ProjectID
+	// Expected, where set, is the Changed of the allowlist that the caller has seen: if it
+	// is another by now the call fails with KindConflict (REVISION_MISMATCH).
+	Expected *authz.Revision
+	// RequestID, where set, makes the call repeatable: see [Done].
+	RequestID string
+	// ValidateOnly makes all checks and no change.
+	ValidateOnly bool
+}
+
+// AllowlistSettings changes the switches that are not nil.
+type AllowlistSettings struct {
+	AllowlistEdit
+	InboundOn, OutboundOn, PushSelf, PushCross *bool
+}
+
+// EntryEdit adds or changes an entry.
+type EntryEdit struct {
+	AllowlistEdit
+	Direction Direction
+	// Other is the project or group let in, or the project that jobs may go to.
+	Other authz.Scope
+	// Default grants everything that the user's role allows. Otherwise the entry is
+	// fine-grained and grants Policies, which may be none. Outbound entries have neither.
+	Default  bool
+	Policies []string
+}
+
+// EntryRemoval removes an entry.
+type EntryRemoval struct {
+	AllowlistEdit
+	Direction Direction
+	Other     authz.Scope
+}
+
+// Entry is one entry of a list, as readers see it.
+type Entry struct {
+	Direction Direction
+	// Owner is the project whose list it is, Other whom it names.
+	Owner authz.ProjectID
+	Other authz.Scope
+	// OwnerPath and OtherPath are full paths; empty when the user acted for may not see
+	// the project or group.
+	OwnerPath, OtherPath string
+	// Default and Policies are those of [EntryEdit], Policies sorted; read only.
+	Default  bool
+	Policies []string
+	// Autopopulated marks an entry made from the authentication log.
+	Autopopulated bool
+	// Implied marks the entry of a project for itself, which always holds, is not stored
+	// and does not count.
+	Implied bool
+}
+
+// EntryPage is a piece of a list of entries.
+type EntryPage struct {
+	Entries []Entry
+	// Next is the [Page.After] of the next page, empty at the end.
+	Next string
+	// Changed is as in [AllowlistInfo]; zero for AllowlistsNaming.
+	Changed authz.Revision
+	// Revision is the point in history that the page was read at.
+	Revision authz.Revision
+}
+
+// EntryKind chooses which entries of a project are listed.
+type EntryKind uint8
+
+// The kinds of entry.
+const (
+	InboundProjects EntryKind = iota
+	InboundGroups
+	OutboundProjects
+)
+
+// GetAllowlist tells the settings of a project's allowlist.
+func (e *Engine) GetAllowlist(_ context.Context, by Actor, project authz.ProjectID) (AllowlistInfo, error) {
+	return AllowlistInfo{}, nil
+}
+
+// UpdateAllowlist changes settings.
+func (e *Engine) UpdateAllowlist(ctx context.Context, by Actor, req AllowlistSettings) (AllowlistInfo, Done, error) {
+	return AllowlistInfo{}, Done{}, nil
+}
+
+// AddEntry adds an entry.
+func (e *Engine) AddEntry(ctx context.Context, by Actor, req EntryEdit) (Entry, Done, error) {
+	return Entry{}, Done{}, nil
+}
+
+// UpdateEntry changes what an inbound entry grants.
+func (e *Engine) UpdateEntry(ctx context.Context, by Actor, req EntryEdit) (Entry, Done, error) {
+	return Entry{}, Done{}, nil
+}
+
+// RemoveEntry removes an entry.
+func (e *Engine) RemoveEntry(ctx context.Context, by Actor, req EntryRemoval) (Done, error) {
+	return Done{}, nil
+}
+
+// ListEntries lists the entries of a project, sorted by id.
+func (e *Engine) ListEntries(_ context.Context, by Actor, project authz.ProjectID, kind EntryKind, page Page) (EntryPage, error) {
+	return EntryPage{}, nil
+}
+
+// AllowlistsNaming answers "which lists am I on".
+func (e *Engine) AllowlistsNaming(_ context.Context, by Actor, project authz.ProjectID, page Page) (EntryPage, error) {
+	return EntryPage{}, nil
+}
