@@ -169,8 +169,10 @@ type AllowlistEntry struct {
 	Policies []string `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`
 	// Whether the entry was made from the authentication log. Output only.
 	Autopopulated bool `protobuf:"varint,4,opt,name=autopopulated,proto3" json:"autopopulated,omitempty"`
-	// The full path of scope, empty when it no longer exists. Output only.
-	FullPath      string `protobuf:"bytes,5,opt,name=full_path,json=fullPath,proto3" json:"full_path,omitempty"`
+	// The full path of scope, empty when it no longer exists or the user may not see it. Output only.
+	FullPath string `protobuf:"bytes,5,opt,name=full_path,json=fullPath,proto3" json:"full_path,omitempty"`
+	// Whether this is the entry of a project for itself, which always holds and is not counted. Output only.
+	Implied       bool `protobuf:"varint,6,opt,name=implied,proto3" json:"implied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -240,12 +242,19 @@ func (x *AllowlistEntry) GetFullPath() string {
 	return ""
 }
 
+func (x *AllowlistEntry) GetImplied() bool {
+	if x != nil {
+		return x.Implied
+	}
+	return false
+}
+
 // GetAllowlistRequest asks for a project's settings.
 type GetAllowlistRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the lists belong to.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId  int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -300,7 +309,7 @@ type GetAllowlistResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The switches.
 	Settings *AllowlistSettings `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"`
-	// How many projects are on the inbound list.
+	// How many projects are on the inbound list, the implied entry not counted.
 	InboundProjects int32 `protobuf:"varint,2,opt,name=inbound_projects,json=inboundProjects,proto3" json:"inbound_projects,omitempty"`
 	// How many groups are on the inbound list.
 	InboundGroups int32 `protobuf:"varint,3,opt,name=inbound_groups,json=inboundGroups,proto3" json:"inbound_groups,omitempty"`
@@ -409,7 +418,7 @@ type UpdateSettingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the lists belong to.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// Whether the inbound list binds.
 	InboundEnabled *bool `protobuf:"varint,3,opt,name=inbound_enabled,json=inboundEnabled,proto3,oneof" json:"inbound_enabled,omitempty"`
@@ -583,7 +592,7 @@ type AddEntryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the list belongs to.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// Which list.
 	Direction Direction `protobuf:"varint,3,opt,name=direction,proto3,enum=jobward.v1.Direction" json:"direction,omitempty"`
@@ -738,7 +747,7 @@ type UpdateEntryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the list belongs to.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// The entry, found by its scope, with what it shall grant.
 	Entry *AllowlistEntry `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
@@ -884,7 +893,7 @@ type RemoveEntryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the list belongs to.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// Which list.
 	Direction Direction `protobuf:"varint,3,opt,name=direction,proto3,enum=jobward.v1.Direction" json:"direction,omitempty"`
@@ -1030,7 +1039,7 @@ type ListEntriesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the list belongs to.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// Which list.
 	Direction Direction `protobuf:"varint,3,opt,name=direction,proto3,enum=jobward.v1.Direction" json:"direction,omitempty"`
@@ -1110,7 +1119,7 @@ func (x *ListEntriesRequest) GetPageToken() string {
 // ListEntriesResponse is one page of entries.
 type ListEntriesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The entries. The project itself, which is always implied, is not among them.
+	// The entries.
 	Entries []*AllowlistEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	// For the next page; empty when this is the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1185,7 +1194,7 @@ type ListListingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// The user acted for.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,2,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// Which lists: inbound ones let the project in, outbound ones name it as reachable.
 	Direction Direction `protobuf:"varint,3,opt,name=direction,proto3,enum=jobward.v1.Direction" json:"direction,omitempty"`
@@ -1331,7 +1340,7 @@ type Listing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the list belongs to.
 	OwnerProjectId int64 `protobuf:"varint,1,opt,name=owner_project_id,json=ownerProjectId,proto3" json:"owner_project_id,omitempty"`
-	// Its full path.
+	// Its full path; empty when the user may not see it.
 	OwnerPath string `protobuf:"bytes,2,opt,name=owner_path,json=ownerPath,proto3" json:"owner_path,omitempty"`
 	// The entry that names the project, or a group above it.
 	Entry         *AllowlistEntry `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`
@@ -1402,18 +1411,19 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\tpush_self\x18\x03 \x01(\bR\bpushSelf\x12\x1d\n" +
 	"\n" +
 	"push_cross\x18\x04 \x01(\bR\tpushCross\x12+\n" +
-	"\x11inbound_effective\x18\x05 \x01(\bR\x10inboundEffective\"\xf4\x02\n" +
+	"\x11inbound_effective\x18\x05 \x01(\bR\x10inboundEffective\"\x8e\x03\n" +
 	"\x0eAllowlistEntry\x12/\n" +
 	"\x05scope\x18\x01 \x01(\v2\x11.jobward.v1.ScopeB\x06\xbaH\x03\xc8\x01\x01R\x05scope\x12/\n" +
 	"\x13default_permissions\x18\x02 \x01(\bR\x12defaultPermissions\x12/\n" +
 	"\bpolicies\x18\x03 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xc8\x01\x18\x01\"\x06r\x04 \x01(@R\bpolicies\x12$\n" +
 	"\rautopopulated\x18\x04 \x01(\bR\rautopopulated\x12\x1b\n" +
-	"\tfull_path\x18\x05 \x01(\tR\bfullPath:\x8b\x01\xbaH\x87\x01\x1a\x84\x01\n" +
+	"\tfull_path\x18\x05 \x01(\tR\bfullPath\x12\x18\n" +
+	"\aimplied\x18\x06 \x01(\bR\aimplied:\x8b\x01\xbaH\x87\x01\x1a\x84\x01\n" +
 	"\x13default_or_policies\x126an entry has default_permissions or policies, not both\x1a5!this.default_permissions || size(this.policies) == 0\"~\n" +
 	"\x13GetAllowlistRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\"\xdd\x02\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\"\xdd\x02\n" +
 	"\x14GetAllowlistResponse\x129\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1d.jobward.v1.AllowlistSettingsR\bsettings\x12)\n" +
 	"\x10inbound_projects\x18\x02 \x01(\x05R\x0finboundProjects\x12%\n" +
@@ -1427,7 +1437,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x15UpdateSettingsRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\x12,\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12,\n" +
 	"\x0finbound_enabled\x18\x03 \x01(\bH\x00R\x0einboundEnabled\x88\x01\x01\x12.\n" +
 	"\x10outbound_enabled\x18\x04 \x01(\bH\x01R\x0foutboundEnabled\x88\x01\x01\x12 \n" +
 	"\tpush_self\x18\x05 \x01(\bH\x02R\bpushSelf\x88\x01\x01\x12\"\n" +
@@ -1450,7 +1460,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x0fAddEntryRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\x12?\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12?\n" +
 	"\tdirection\x18\x03 \x01(\x0e2\x15.jobward.v1.DirectionB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\tdirection\x128\n" +
 	"\x05entry\x18\x04 \x01(\v2\x1a.jobward.v1.AllowlistEntryB\x06\xbaH\x03\xc8\x01\x01R\x05entry\x120\n" +
@@ -1466,7 +1476,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x12UpdateEntryRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\x128\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x128\n" +
 	"\x05entry\x18\x03 \x01(\v2\x1a.jobward.v1.AllowlistEntryB\x06\xbaH\x03\xc8\x01\x01R\x05entry\x120\n" +
 	"\x11expected_revision\x18\x04 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
@@ -1479,7 +1489,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x12RemoveEntryRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\x12?\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12?\n" +
 	"\tdirection\x18\x03 \x01(\x0e2\x15.jobward.v1.DirectionB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\tdirection\x12/\n" +
 	"\x05scope\x18\x04 \x01(\v2\x11.jobward.v1.ScopeB\x06\xbaH\x03\xc8\x01\x01R\x05scope\x120\n" +
@@ -1493,7 +1503,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x12ListEntriesRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\x12?\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12?\n" +
 	"\tdirection\x18\x03 \x01(\x0e2\x15.jobward.v1.DirectionB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\tdirection\x12$\n" +
 	"\tpage_size\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
@@ -1507,7 +1517,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x13ListListingsRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
-	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\factingUserId\x12?\n" +
+	"\x0eacting_user_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12?\n" +
 	"\tdirection\x18\x03 \x01(\x0e2\x15.jobward.v1.DirectionB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\tdirection\x12$\n" +
 	"\tpage_size\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +

@@ -36,11 +36,12 @@ const (
 // reach (outbound).
 //
 // Every call is made on behalf of a named user, acting_user_id, whose role is enforced: maintainer of the project for all of
-// them, and for adding an entry also what the comment of AddEntry says. A job token can never call this service.
+// them, and for adding an entry also what the comment of AddEntry says. Only callers of the admin role may leave the user out, and
+// then have every right. A job token can never call this service.
 //
 // Besides what every RPC may fail with: PERMISSION_DENIED when the user's role is too low; NOT_FOUND when the project, the other
 // side or the entry does not exist or the user may not see it, without a difference between the two; ABORTED when
-// expected_revision does not hold: read again and decide again.
+// expected_revision does not hold: read again and decide again; INVALID_ARGUMENT when a request_id was used for another call.
 type AllowlistServiceClient interface {
 	// GetAllowlist gives a project's settings and how many entries its lists have.
 	GetAllowlist(ctx context.Context, in *GetAllowlistRequest, opts ...grpc.CallOption) (*GetAllowlistResponse, error)
@@ -49,17 +50,18 @@ type AllowlistServiceClient interface {
 	UpdateSettings(ctx context.Context, in *UpdateSettingsRequest, opts ...grpc.CallOption) (*UpdateSettingsResponse, error)
 	// AddEntry lets a project or group in (inbound), or lets the project's jobs reach another project (outbound). For an inbound entry
 	// the user must be able to see the other side: guest if it is private or internal, anybody if it is public. For an outbound one
-	// the user must be maintainer of both. ALREADY_EXISTS when there is such an entry, RESOURCE_EXHAUSTED when the list is full,
+	// the user must be maintainer of both. ALREADY_EXISTS when there is such an entry, FAILED_PRECONDITION when the list is full,
 	// INVALID_ARGUMENT for the project itself, which is always implied.
 	AddEntry(ctx context.Context, in *AddEntryRequest, opts ...grpc.CallOption) (*AddEntryResponse, error)
 	// UpdateEntry replaces what an inbound entry grants.
 	UpdateEntry(ctx context.Context, in *UpdateEntryRequest, opts ...grpc.CallOption) (*UpdateEntryResponse, error)
 	// RemoveEntry takes an entry off a list. The user need not see the other side any more.
 	RemoveEntry(ctx context.Context, in *RemoveEntryRequest, opts ...grpc.CallOption) (*RemoveEntryResponse, error)
-	// ListEntries gives the entries of one list, projects before groups, by id.
+	// ListEntries gives the entries of one list, projects before groups, by id. The inbound list has the implied entry of the project for
+	// itself.
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
 	// ListListings tells which lists of other projects a project is on: inbound lists that let it in, itself or by a group above it,
-	// and outbound lists that name it. Projects that the user may not see are left out.
+	// and outbound lists that name it.
 	ListListings(ctx context.Context, in *ListListingsRequest, opts ...grpc.CallOption) (*ListListingsResponse, error)
 }
 
@@ -149,11 +151,12 @@ func (c *allowlistServiceClient) ListListings(ctx context.Context, in *ListListi
 // reach (outbound).
 //
 // Every call is made on behalf of a named user, acting_user_id, whose role is enforced: maintainer of the project for all of
-// them, and for adding an entry also what the comment of AddEntry says. A job token can never call this service.
+// them, and for adding an entry also what the comment of AddEntry says. Only callers of the admin role may leave the user out, and
+// then have every right. A job token can never call this service.
 //
 // Besides what every RPC may fail with: PERMISSION_DENIED when the user's role is too low; NOT_FOUND when the project, the other
 // side or the entry does not exist or the user may not see it, without a difference between the two; ABORTED when
-// expected_revision does not hold: read again and decide again.
+// expected_revision does not hold: read again and decide again; INVALID_ARGUMENT when a request_id was used for another call.
 type AllowlistServiceServer interface {
 	// GetAllowlist gives a project's settings and how many entries its lists have.
 	GetAllowlist(context.Context, *GetAllowlistRequest) (*GetAllowlistResponse, error)
@@ -162,17 +165,18 @@ type AllowlistServiceServer interface {
 	UpdateSettings(context.Context, *UpdateSettingsRequest) (*UpdateSettingsResponse, error)
 	// AddEntry lets a project or group in (inbound), or lets the project's jobs reach another project (outbound). For an inbound entry
 	// the user must be able to see the other side: guest if it is private or internal, anybody if it is public. For an outbound one
-	// the user must be maintainer of both. ALREADY_EXISTS when there is such an entry, RESOURCE_EXHAUSTED when the list is full,
+	// the user must be maintainer of both. ALREADY_EXISTS when there is such an entry, FAILED_PRECONDITION when the list is full,
 	// INVALID_ARGUMENT for the project itself, which is always implied.
 	AddEntry(context.Context, *AddEntryRequest) (*AddEntryResponse, error)
 	// UpdateEntry replaces what an inbound entry grants.
 	UpdateEntry(context.Context, *UpdateEntryRequest) (*UpdateEntryResponse, error)
 	// RemoveEntry takes an entry off a list. The user need not see the other side any more.
 	RemoveEntry(context.Context, *RemoveEntryRequest) (*RemoveEntryResponse, error)
-	// ListEntries gives the entries of one list, projects before groups, by id.
+	// ListEntries gives the entries of one list, projects before groups, by id. The inbound list has the implied entry of the project for
+	// itself.
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
 	// ListListings tells which lists of other projects a project is on: inbound lists that let it in, itself or by a group above it,
-	// and outbound lists that name it. Projects that the user may not see are left out.
+	// and outbound lists that name it.
 	ListListings(context.Context, *ListListingsRequest) (*ListListingsResponse, error)
 	mustEmbedUnimplementedAllowlistServiceServer()
 }

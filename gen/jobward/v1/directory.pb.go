@@ -90,7 +90,7 @@ type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group's id.
 	GroupId int64 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
-	// The group it is in; zero at the top. At most 20 groups above one another.
+	// The group it is in; zero at the top. At most 20 groups are nested, the one at the top included.
 	ParentId int64 `protobuf:"varint,2,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
 	// The last segment of its path: 1 to 255 bytes, no slash and no control characters.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
@@ -788,17 +788,15 @@ func (*Change_RemoveMembership) isChange_Change() {}
 // ApplyChangesRequest is one atomic batch.
 type ApplyChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The changes, 1 to 1000, made in this order.
+	// The changes, 1 to 1000, each about another record.
 	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
 	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
-	// nothing again and succeeds.
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// The batch is applied only if the PDP is at this revision; zero applies it in any case.
-	ExpectedRevision uint64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyChangesRequest) Reset() {
@@ -852,20 +850,11 @@ func (x *ApplyChangesRequest) GetValidateOnly() bool {
 	return false
 }
 
-func (x *ApplyChangesRequest) GetExpectedRevision() uint64 {
-	if x != nil {
-		return x.ExpectedRevision
-	}
-	return 0
-}
-
 // ApplyChangesResponse answers ApplyChanges.
 type ApplyChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many records were changed; less than the changes asked for where they changed nothing.
-	Changed int32 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
 	// What the changes did to answers that rest on them.
-	Receipt       *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,13 +887,6 @@ func (x *ApplyChangesResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ApplyChangesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyChangesResponse) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *ApplyChangesResponse) GetChanged() int32 {
-	if x != nil {
-		return x.Changed
-	}
-	return 0
 }
 
 func (x *ApplyChangesResponse) GetReceipt() *Receipt {
@@ -1004,13 +986,11 @@ func (*SyncWorldRequest_Records) isSyncWorldRequest_Part() {}
 // SyncHeader says what the world is.
 type SyncHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The PDP's revision as the caller had seen it before it began to take the world, from any answer. What was changed later is younger
-	// than the world and left alone. Zero leaves nothing alone.
-	WorldRevision uint64 `protobuf:"varint,1,opt,name=world_revision,json=worldRevision,proto3" json:"world_revision,omitempty"`
+	// The PDP's revision as the caller had seen it before it began to take the world, from GetStatus or any answer. What was changed
+	// later is younger than the world and left alone.
+	AsOfRevision uint64 `protobuf:"varint,1,opt,name=as_of_revision,json=asOfRevision,proto3" json:"as_of_revision,omitempty"`
 	// Says what would happen and changes nothing.
-	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1045,9 +1025,9 @@ func (*SyncHeader) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *SyncHeader) GetWorldRevision() uint64 {
+func (x *SyncHeader) GetAsOfRevision() uint64 {
 	if x != nil {
-		return x.WorldRevision
+		return x.AsOfRevision
 	}
 	return 0
 }
@@ -1057,13 +1037,6 @@ func (x *SyncHeader) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
-}
-
-func (x *SyncHeader) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
 }
 
 // SyncRecords is a piece of the world: at most 5,000 records in one message, in any order.
@@ -1150,11 +1123,14 @@ type SyncWorldResponse struct {
 	Users *Difference `protobuf:"bytes,3,opt,name=users,proto3" json:"users,omitempty"`
 	// The difference in memberships.
 	Memberships *Difference `protobuf:"bytes,4,opt,name=memberships,proto3" json:"memberships,omitempty"`
-	// The first 100 differences, a line each for people, such as "remove project 7 (acme/app)"; those that take something away come
-	// first.
-	Samples []string `protobuf:"bytes,5,rep,name=samples,proto3" json:"samples,omitempty"`
+	// How many allowlist entries went with the projects and groups that were removed.
+	AllowlistEntriesRemoved int64 `protobuf:"varint,5,opt,name=allowlist_entries_removed,json=allowlistEntriesRemoved,proto3" json:"allowlist_entries_removed,omitempty"`
+	// The first 100 differences, a line each for people, such as "remove project 7 (acme/app)".
+	Samples []string `protobuf:"bytes,6,rep,name=samples,proto3" json:"samples,omitempty"`
+	// How many commits it took; zero with validate_only.
+	Commits int32 `protobuf:"varint,7,opt,name=commits,proto3" json:"commits,omitempty"`
 	// What the changes did to answers that rest on them; its revision is that of the last commit.
-	Receipt       *Receipt `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Receipt       *Receipt `protobuf:"bytes,8,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1217,11 +1193,25 @@ func (x *SyncWorldResponse) GetMemberships() *Difference {
 	return nil
 }
 
+func (x *SyncWorldResponse) GetAllowlistEntriesRemoved() int64 {
+	if x != nil {
+		return x.AllowlistEntriesRemoved
+	}
+	return 0
+}
+
 func (x *SyncWorldResponse) GetSamples() []string {
 	if x != nil {
 		return x.Samples
 	}
 	return nil
+}
+
+func (x *SyncWorldResponse) GetCommits() int32 {
+	if x != nil {
+		return x.Commits
+	}
+	return 0
 }
 
 func (x *SyncWorldResponse) GetReceipt() *Receipt {
@@ -1241,9 +1231,7 @@ type Difference struct {
 	// Are not in the world.
 	Removed int64 `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Are not in the world or differ from it, but were changed after it was taken, and are left alone.
-	Younger int64 `protobuf:"varint,4,opt,name=younger,proto3" json:"younger,omitempty"`
-	// Are as they should be.
-	Unchanged     int64 `protobuf:"varint,5,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	Younger       int64 `protobuf:"varint,4,opt,name=younger,proto3" json:"younger,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1306,19 +1294,13 @@ func (x *Difference) GetYounger() int64 {
 	return 0
 }
 
-func (x *Difference) GetUnchanged() int64 {
-	if x != nil {
-		return x.Unchanged
-	}
-	return 0
-}
-
 // BeginProjectDeletionRequest starts the deletion of a project.
 type BeginProjectDeletionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
+	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1428,7 +1410,8 @@ type FinishProjectDeletionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project.
 	ProjectId int64 `protobuf:"varint,1,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
+	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1540,7 +1523,8 @@ type BlockUserRequest struct {
 	UserId int64 `protobuf:"varint,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// The state from now on: blocked (also when unspecified), deactivated, banned or pending approval; not active.
 	State UserState `protobuf:"varint,2,opt,name=state,proto3,enum=jobward.v1.UserState" json:"state,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
+	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1657,7 +1641,8 @@ type UnblockUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
 	UserId int64 `protobuf:"varint,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
+	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1875,12 +1860,10 @@ func (x *GetGroupResponse) GetRevision() uint64 {
 // ListGroupsRequest asks for groups.
 type ListGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only groups directly in this one; zero for all.
-	ParentId int64 `protobuf:"varint,1,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1913,13 +1896,6 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{24}
-}
-
-func (x *ListGroupsRequest) GetParentId() int64 {
-	if x != nil {
-		return x.ParentId
-	}
-	return 0
 }
 
 func (x *ListGroupsRequest) GetPageSize() int32 {
@@ -2113,12 +2089,10 @@ func (x *GetProjectResponse) GetRevision() uint64 {
 // ListProjectsRequest asks for projects.
 type ListProjectsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only projects directly in this group; zero for all.
-	GroupId int64 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2151,13 +2125,6 @@ func (x *ListProjectsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListProjectsRequest.ProtoReflect.Descriptor instead.
 func (*ListProjectsRequest) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{28}
-}
-
-func (x *ListProjectsRequest) GetGroupId() int64 {
-	if x != nil {
-		return x.GroupId
-	}
-	return 0
 }
 
 func (x *ListProjectsRequest) GetPageSize() int32 {
@@ -2342,12 +2309,10 @@ func (x *GetUserResponse) GetRevision() uint64 {
 // ListUsersRequest asks for users.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only users with exactly this name; empty for all.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2380,13 +2345,6 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{32}
-}
-
-func (x *ListUsersRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2467,17 +2425,19 @@ func (x *ListUsersResponse) GetRevision() uint64 {
 	return 0
 }
 
-// ListMembersRequest asks for memberships. Filters that are set must both hold.
+// ListMembersRequest asks for the memberships of a user, or for those on a project or group.
 type ListMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Memberships of this user; zero for all.
+	// Where this user has a role.
 	UserId int64 `protobuf:"varint,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Memberships held directly on this project or group; unset for all.
+	// Who has a role on this project or group.
 	Scope *Scope `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	// With scope: also who has a role on a group above it, with the scope it is held on.
+	Inherited bool `protobuf:"varint,3,opt,name=inherited,proto3" json:"inherited,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2524,6 +2484,13 @@ func (x *ListMembersRequest) GetScope() *Scope {
 		return x.Scope
 	}
 	return nil
+}
+
+func (x *ListMembersRequest) GetInherited() bool {
+	if x != nil {
+		return x.Inherited
+	}
+	return false
 }
 
 func (x *ListMembersRequest) GetPageSize() int32 {
@@ -2790,7 +2757,7 @@ func (x *GetInstanceSettingsResponse) GetRevision() uint64 {
 // UpdateInstanceSettingsRequest changes settings. A setting that is not set stays as it is; at least one has to be.
 type UpdateInstanceSettingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user acted for; zero for the caller itself.
+	// The user acted for; zero, for callers of the admin role only, for the caller itself.
 	ActingUserId int64 `protobuf:"varint,1,opt,name=acting_user_id,json=actingUserId,proto3" json:"acting_user_id,omitempty"`
 	// Whether allowlists bind on targets that are open to the user.
 	PublicScope *PublicScope `protobuf:"varint,2,opt,name=public_scope,json=publicScope,proto3,enum=jobward.v1.PublicScope,oneof" json:"public_scope,omitempty"`
@@ -2805,7 +2772,7 @@ type UpdateInstanceSettingsRequest struct {
 	// The change is made only if the settings were last changed at this revision, zero meaning never. Unset makes it in any case.
 	ExpectedRevision *uint64 `protobuf:"varint,7,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
 	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
-	// nothing again and succeeds.
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,9,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -3242,7 +3209,7 @@ type UpdateCatalogueRequest struct {
 	// The change is made only if the extension was last changed at this revision, zero meaning never. Unset makes it in any case.
 	ExpectedRevision *uint64 `protobuf:"varint,2,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
 	// Names this call: at most 128 bytes of printable ASCII without spaces. A repetition within the retention of request ids does
-	// nothing again and succeeds.
+	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -3423,14 +3390,12 @@ type GetStatusResponse struct {
 	Users int64 `protobuf:"varint,9,opt,name=users,proto3" json:"users,omitempty"`
 	// How many memberships there are.
 	Memberships int64 `protobuf:"varint,10,opt,name=memberships,proto3" json:"memberships,omitempty"`
-	// How many allowlist entries there are, both directions together.
-	AllowlistEntries int64 `protobuf:"varint,11,opt,name=allowlist_entries,json=allowlistEntries,proto3" json:"allowlist_entries,omitempty"`
+	// How many projects have settings or allowlist entries of their own.
+	Allowlists int64 `protobuf:"varint,11,opt,name=allowlists,proto3" json:"allowlists,omitempty"`
 	// How many jobs are remembered, those that have ended included.
 	Jobs int64 `protobuf:"varint,12,opt,name=jobs,proto3" json:"jobs,omitempty"`
-	// How many jobs are executing by what the PDP has been told.
-	LiveJobs int64 `protobuf:"varint,13,opt,name=live_jobs,json=liveJobs,proto3" json:"live_jobs,omitempty"`
 	// Whether the PDP runs in development mode, without authentication of its callers.
-	DevelopmentMode bool `protobuf:"varint,14,opt,name=development_mode,json=developmentMode,proto3" json:"development_mode,omitempty"`
+	DevelopmentMode bool `protobuf:"varint,13,opt,name=development_mode,json=developmentMode,proto3" json:"development_mode,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3535,9 +3500,9 @@ func (x *GetStatusResponse) GetMemberships() int64 {
 	return 0
 }
 
-func (x *GetStatusResponse) GetAllowlistEntries() int64 {
+func (x *GetStatusResponse) GetAllowlists() int64 {
 	if x != nil {
-		return x.AllowlistEntries
+		return x.Allowlists
 	}
 	return 0
 }
@@ -3545,13 +3510,6 @@ func (x *GetStatusResponse) GetAllowlistEntries() int64 {
 func (x *GetStatusResponse) GetJobs() int64 {
 	if x != nil {
 		return x.Jobs
-	}
-	return 0
-}
-
-func (x *GetStatusResponse) GetLiveJobs() int64 {
-	if x != nil {
-		return x.LiveJobs
 	}
 	return 0
 }
@@ -3628,45 +3586,42 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x0eremove_user_id\x18\x06 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01H\x00R\fremoveUserId\x12?\n" +
 	"\x0eset_membership\x18\a \x01(\v2\x16.jobward.v1.MembershipH\x00R\rsetMembership\x12H\n" +
 	"\x11remove_membership\x18\b \x01(\v2\x19.jobward.v1.MembershipKeyH\x00R\x10removeMembershipB\x0f\n" +
-	"\x06change\x12\x05\xbaH\x02\b\x01\"\xd5\x01\n" +
+	"\x06change\x12\x05\xbaH\x02\b\x01\"\xa8\x01\n" +
 	"\x13ApplyChangesRequest\x129\n" +
 	"\achanges\x18\x01 \x03(\v2\x12.jobward.v1.ChangeB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\achanges\x121\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12+\n" +
-	"\x11expected_revision\x18\x04 \x01(\x04R\x10expectedRevision\"_\n" +
-	"\x14ApplyChangesResponse\x12\x18\n" +
-	"\achanged\x18\x01 \x01(\x05R\achanged\x12-\n" +
-	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x88\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"E\n" +
+	"\x14ApplyChangesResponse\x12-\n" +
+	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x88\x01\n" +
 	"\x10SyncWorldRequest\x120\n" +
 	"\x06header\x18\x01 \x01(\v2\x16.jobward.v1.SyncHeaderH\x00R\x06header\x123\n" +
 	"\arecords\x18\x02 \x01(\v2\x17.jobward.v1.SyncRecordsH\x00R\arecordsB\r\n" +
-	"\x04part\x12\x05\xbaH\x02\b\x01\"\x8b\x01\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"W\n" +
 	"\n" +
-	"SyncHeader\x12%\n" +
-	"\x0eworld_revision\x18\x01 \x01(\x04R\rworldRevision\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x121\n" +
-	"\n" +
-	"request_id\x18\x03 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\"\xf7\x01\n" +
+	"SyncHeader\x12$\n" +
+	"\x0eas_of_revision\x18\x01 \x01(\x04R\fasOfRevision\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xf7\x01\n" +
 	"\vSyncRecords\x124\n" +
 	"\x06groups\x18\x01 \x03(\v2\x11.jobward.v1.GroupB\t\xbaH\x06\x92\x01\x03\x10\x88'R\x06groups\x12:\n" +
 	"\bprojects\x18\x02 \x03(\v2\x13.jobward.v1.ProjectB\t\xbaH\x06\x92\x01\x03\x10\x88'R\bprojects\x121\n" +
 	"\x05users\x18\x03 \x03(\v2\x10.jobward.v1.UserB\t\xbaH\x06\x92\x01\x03\x10\x88'R\x05users\x12C\n" +
-	"\vmemberships\x18\x04 \x03(\v2\x16.jobward.v1.MembershipB\t\xbaH\x06\x92\x01\x03\x10\x88'R\vmemberships\"\xa8\x02\n" +
+	"\vmemberships\x18\x04 \x03(\v2\x16.jobward.v1.MembershipB\t\xbaH\x06\x92\x01\x03\x10\x88'R\vmemberships\"\xfe\x02\n" +
 	"\x11SyncWorldResponse\x12.\n" +
 	"\x06groups\x18\x01 \x01(\v2\x16.jobward.v1.DifferenceR\x06groups\x122\n" +
 	"\bprojects\x18\x02 \x01(\v2\x16.jobward.v1.DifferenceR\bprojects\x12,\n" +
 	"\x05users\x18\x03 \x01(\v2\x16.jobward.v1.DifferenceR\x05users\x128\n" +
-	"\vmemberships\x18\x04 \x01(\v2\x16.jobward.v1.DifferenceR\vmemberships\x12\x18\n" +
-	"\asamples\x18\x05 \x03(\tR\asamples\x12-\n" +
-	"\areceipt\x18\x06 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x92\x01\n" +
+	"\vmemberships\x18\x04 \x01(\v2\x16.jobward.v1.DifferenceR\vmemberships\x12:\n" +
+	"\x19allowlist_entries_removed\x18\x05 \x01(\x03R\x17allowlistEntriesRemoved\x12\x18\n" +
+	"\asamples\x18\x06 \x03(\tR\asamples\x12\x18\n" +
+	"\acommits\x18\a \x01(\x05R\acommits\x12-\n" +
+	"\areceipt\x18\b \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"t\n" +
 	"\n" +
 	"Difference\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x18\n" +
 	"\aupdated\x18\x02 \x01(\x03R\aupdated\x12\x18\n" +
 	"\aremoved\x18\x03 \x01(\x03R\aremoved\x12\x18\n" +
-	"\ayounger\x18\x04 \x01(\x03R\ayounger\x12\x1c\n" +
-	"\tunchanged\x18\x05 \x01(\x03R\tunchanged\"\xa6\x01\n" +
+	"\ayounger\x18\x04 \x01(\x03R\ayounger\"\xa6\x01\n" +
 	"\x1bBeginProjectDeletionRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x121\n" +
@@ -3706,12 +3661,11 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\tfull_path\x10\x01\"W\n" +
 	"\x10GetGroupResponse\x12'\n" +
 	"\x05group\x18\x01 \x01(\v2\x11.jobward.v1.GroupR\x05group\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x91\x01\n" +
-	"\x11ListGroupsRequest\x12-\n" +
-	"\tparent_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\bparentId\x12$\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"b\n" +
+	"\x11ListGroupsRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x83\x01\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x83\x01\n" +
 	"\x12ListGroupsResponse\x12)\n" +
 	"\x06groups\x18\x01 \x03(\v2\x11.jobward.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3725,12 +3679,11 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\tfull_path\x10\x01\"_\n" +
 	"\x12GetProjectResponse\x12-\n" +
 	"\aproject\x18\x01 \x01(\v2\x13.jobward.v1.ProjectR\aproject\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x91\x01\n" +
-	"\x13ListProjectsRequest\x12+\n" +
-	"\bgroup_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\agroupId\x12$\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"d\n" +
+	"\x13ListProjectsRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x8b\x01\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x8b\x01\n" +
 	"\x14ListProjectsResponse\x12/\n" +
 	"\bprojects\x18\x01 \x03(\v2\x13.jobward.v1.ProjectR\bprojects\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3739,22 +3692,24 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06userId\"S\n" +
 	"\x0fGetUserResponse\x12$\n" +
 	"\x04user\x18\x01 \x01(\v2\x10.jobward.v1.UserR\x04user\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x7f\n" +
-	"\x10ListUsersRequest\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\x04name\x12$\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"a\n" +
+	"\x10ListUsersRequest\x12$\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x7f\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x7f\n" +
 	"\x11ListUsersResponse\x12&\n" +
 	"\x05users\x18\x01 \x03(\v2\x10.jobward.v1.UserR\x05users\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xb7\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xee\x01\n" +
 	"\x12ListMembersRequest\x12)\n" +
-	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\x06userId\x12'\n" +
-	"\x05scope\x18\x02 \x01(\v2\x11.jobward.v1.ScopeR\x05scope\x12$\n" +
-	"\tpage_size\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06userId\x12'\n" +
+	"\x05scope\x18\x02 \x01(\v2\x11.jobward.v1.ScopeR\x05scope\x12\x1c\n" +
+	"\tinherited\x18\x03 \x01(\bR\tinherited\x12$\n" +
+	"\tpage_size\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x93\x01\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken:\x17\xbaH\x14\"\x12\n" +
+	"\auser_id\n" +
+	"\x05scope\x10\x01\"\x93\x01\n" +
 	"\x13ListMembersResponse\x128\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x16.jobward.v1.MembershipR\vmemberships\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3828,7 +3783,7 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x17UpdateCatalogueResponse\x12 \n" +
 	"\vpermissions\x18\x01 \x01(\x05R\vpermissions\x12-\n" +
 	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x12\n" +
-	"\x10GetStatusRequest\"\xe8\x03\n" +
+	"\x10GetStatusRequest\"\xbe\x03\n" +
 	"\x11GetStatusResponse\x12#\n" +
 	"\repoch_counter\x18\x01 \x01(\x04R\fepochCounter\x12\x19\n" +
 	"\bepoch_id\x18\x02 \x01(\tR\aepochId\x12\x1a\n" +
@@ -3840,11 +3795,12 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\bprojects\x18\b \x01(\x03R\bprojects\x12\x14\n" +
 	"\x05users\x18\t \x01(\x03R\x05users\x12 \n" +
 	"\vmemberships\x18\n" +
-	" \x01(\x03R\vmemberships\x12+\n" +
-	"\x11allowlist_entries\x18\v \x01(\x03R\x10allowlistEntries\x12\x12\n" +
-	"\x04jobs\x18\f \x01(\x03R\x04jobs\x12\x1b\n" +
-	"\tlive_jobs\x18\r \x01(\x03R\bliveJobs\x12)\n" +
-	"\x10development_mode\x18\x0e \x01(\bR\x0fdevelopmentMode*h\n" +
+	" \x01(\x03R\vmemberships\x12\x1e\n" +
+	"\n" +
+	"allowlists\x18\v \x01(\x03R\n" +
+	"allowlists\x12\x12\n" +
+	"\x04jobs\x18\f \x01(\x03R\x04jobs\x12)\n" +
+	"\x10development_mode\x18\r \x01(\bR\x0fdevelopmentMode*h\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vACTION_READ\x10\x01\x12\x10\n" +

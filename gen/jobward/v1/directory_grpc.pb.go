@@ -47,8 +47,10 @@ const (
 //
 // Besides what every RPC may fail with: NOT_FOUND for what does not exist, and ABORTED when expected_revision does not hold.
 type DirectoryServiceClient interface {
-	// ApplyChanges makes up to 1000 changes in one commit, in their order: all of them or none. FAILED_PRECONDITION when they would leave
-	// a group in a circle, two things with one path, or something in a group that does not exist.
+	// ApplyChanges makes up to 1000 changes in one commit: all of them or none. It is judged by what it leaves, so the order of the changes
+	// does not matter. INVALID_ARGUMENT when two are about the same record or when they would leave something in a group that does not exist, a
+	// group above itself or groups too deep; ALREADY_EXISTS for two things with one path; FAILED_PRECONDITION when a group to be removed is not
+	// empty.
 	ApplyChanges(ctx context.Context, in *ApplyChangesRequest, opts ...grpc.CallOption) (*ApplyChangesResponse, error)
 	// SyncWorld takes the whole world and makes the directory equal to it: what is not in it is removed, allowlists of removed projects
 	// included, unless it was changed after the world was taken. The first message is the header; the others carry the records,
@@ -77,7 +79,7 @@ type DirectoryServiceClient interface {
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*GetUserResponse, error)
 	// ListUsers gives users by id.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
-	// ListMembers gives memberships, by user and within a user by scope.
+	// ListMembers gives the memberships of a user by scope, or those on a project or group by user.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
 	// GetInstanceSettings gives the settings of the whole installation.
 	GetInstanceSettings(ctx context.Context, in *GetInstanceSettingsRequest, opts ...grpc.CallOption) (*GetInstanceSettingsResponse, error)
@@ -291,8 +293,10 @@ func (c *directoryServiceClient) GetStatus(ctx context.Context, in *GetStatusReq
 //
 // Besides what every RPC may fail with: NOT_FOUND for what does not exist, and ABORTED when expected_revision does not hold.
 type DirectoryServiceServer interface {
-	// ApplyChanges makes up to 1000 changes in one commit, in their order: all of them or none. FAILED_PRECONDITION when they would leave
-	// a group in a circle, two things with one path, or something in a group that does not exist.
+	// ApplyChanges makes up to 1000 changes in one commit: all of them or none. It is judged by what it leaves, so the order of the changes
+	// does not matter. INVALID_ARGUMENT when two are about the same record or when they would leave something in a group that does not exist, a
+	// group above itself or groups too deep; ALREADY_EXISTS for two things with one path; FAILED_PRECONDITION when a group to be removed is not
+	// empty.
 	ApplyChanges(context.Context, *ApplyChangesRequest) (*ApplyChangesResponse, error)
 	// SyncWorld takes the whole world and makes the directory equal to it: what is not in it is removed, allowlists of removed projects
 	// included, unless it was changed after the world was taken. The first message is the header; the others carry the records,
@@ -321,7 +325,7 @@ type DirectoryServiceServer interface {
 	GetUser(context.Context, *GetUserRequest) (*GetUserResponse, error)
 	// ListUsers gives users by id.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
-	// ListMembers gives memberships, by user and within a user by scope.
+	// ListMembers gives the memberships of a user by scope, or those on a project or group by user.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
 	// GetInstanceSettings gives the settings of the whole installation.
 	GetInstanceSettings(context.Context, *GetInstanceSettingsRequest) (*GetInstanceSettingsResponse, error)

@@ -176,7 +176,7 @@ type Job struct {
 	Status JobStatus `protobuf:"varint,6,opt,name=status,proto3,enum=jobward.v1.JobStatus" json:"status,omitempty"`
 	// Whether it was erased.
 	Erased bool `protobuf:"varint,7,opt,name=erased,proto3" json:"erased,omitempty"`
-	// Whether its newest token opens anything at all at the revision of this answer.
+	// Whether its newest token opens anything at all, at the revision of this answer.
 	Live bool `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`
 	// Why the token is dead, or REASON_ALLOWED_OWN_JOB when it lives. REASON_TOKEN_UNKNOWN in a tombstone.
 	Reason Reason `protobuf:"varint,9,opt,name=reason,proto3,enum=jobward.v1.Reason" json:"reason,omitempty"`
@@ -384,8 +384,8 @@ type IssueRequest struct {
 	// The job's status now; unspecified takes running. A token of a job that does not execute yet opens nothing until another Issue. Final
 	// statuses are refused.
 	Status JobStatus `protobuf:"varint,10,opt,name=status,proto3,enum=jobward.v1.JobStatus" json:"status,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces. A repetition makes a new token and replaces the
-	// one before, because the PDP keeps no token that it could give again.
+	// Names this call in the PDP's log: at most 128 bytes of printable ASCII without spaces. It does not make the call repeatable: a
+	// repetition makes a new token and replaces the one before, because the PDP keeps no token that it could give again.
 	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and issues nothing.
 	ValidateOnly  bool `protobuf:"varint,12,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -600,7 +600,7 @@ type RevokeRequest struct {
 	Tokens []string `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	// How the jobs ended.
 	Outcome Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=jobward.v1.Outcome" json:"outcome,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
+	// Names this call in the PDP's log: at most 128 bytes of printable ASCII without spaces. Revoking can be repeated without it.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Says what would happen and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -986,14 +986,20 @@ func (x *IntrospectRequest) GetMinRevision() uint64 {
 	return 0
 }
 
-// IntrospectResponse tells whose token it is.
+// IntrospectResponse tells whose token it is. Field numbers 6 to 9 are kept free for Watch.
 type IntrospectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether the token lives (allow), and if not why. The answer to the question whether the job may ask about itself, and like any
-	// other it carries the revision, how long the token can live, and dependency keys.
-	Decision *Decision `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
-	// The token's job; unset when the token is not known. For a replaced token, its job as it is now.
-	Job           *Job `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
+	// Whether the token shown opens anything at all.
+	Live bool `protobuf:"varint,1,opt,name=live,proto3" json:"live,omitempty"`
+	// Why it is dead, or REASON_ALLOWED_OWN_JOB when it lives. A token that nobody has is answered, too, by REASON_TOKEN_UNKNOWN or
+	// REASON_TOKEN_MALFORMED.
+	Reason Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=jobward.v1.Reason" json:"reason,omitempty"`
+	// The token's job as it is now; unset when nobody has the token. Its live and reason are about the token shown.
+	Job *Job `protobuf:"bytes,3,opt,name=job,proto3" json:"job,omitempty"`
+	// How long the token can still live, counted from when the question was sent; unset when it is dead.
+	ValidFor *durationpb.Duration `protobuf:"bytes,4,opt,name=valid_for,json=validFor,proto3" json:"valid_for,omitempty"`
+	// The revision that the answer belongs to.
+	Revision      uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1028,11 +1034,18 @@ func (*IntrospectResponse) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_token_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *IntrospectResponse) GetDecision() *Decision {
+func (x *IntrospectResponse) GetLive() bool {
 	if x != nil {
-		return x.Decision
+		return x.Live
 	}
-	return nil
+	return false
+}
+
+func (x *IntrospectResponse) GetReason() Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Reason_REASON_UNSPECIFIED
 }
 
 func (x *IntrospectResponse) GetJob() *Job {
@@ -1040,6 +1053,20 @@ func (x *IntrospectResponse) GetJob() *Job {
 		return x.Job
 	}
 	return nil
+}
+
+func (x *IntrospectResponse) GetValidFor() *durationpb.Duration {
+	if x != nil {
+		return x.ValidFor
+	}
+	return nil
+}
+
+func (x *IntrospectResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // ReconcileRequest is one message of a list of running jobs.
@@ -1134,15 +1161,13 @@ type ReconcileHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The PDP's revision as the caller had seen it before it began to make the list, from any answer. Jobs issued later are
 	// younger than the list and left alone.
-	ListRevision uint64 `protobuf:"varint,1,opt,name=list_revision,json=listRevision,proto3" json:"list_revision,omitempty"`
+	AsOfRevision uint64 `protobuf:"varint,1,opt,name=as_of_revision,json=asOfRevision,proto3" json:"as_of_revision,omitempty"`
 	// The list covers only jobs of this runner, and no others are touched; empty for all jobs.
 	RunnerId string `protobuf:"bytes,2,opt,name=runner_id,json=runnerId,proto3" json:"runner_id,omitempty"`
 	// How the jobs that are not listed ended.
 	Outcome Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=jobward.v1.Outcome" json:"outcome,omitempty"`
 	// Says what would happen and changes nothing.
-	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// Names this call in history: at most 128 bytes of printable ASCII without spaces.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1177,9 +1202,9 @@ func (*ReconcileHeader) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_token_proto_rawDescGZIP(), []int{12}
 }
 
-func (x *ReconcileHeader) GetListRevision() uint64 {
+func (x *ReconcileHeader) GetAsOfRevision() uint64 {
 	if x != nil {
-		return x.ListRevision
+		return x.AsOfRevision
 	}
 	return 0
 }
@@ -1203,13 +1228,6 @@ func (x *ReconcileHeader) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
-}
-
-func (x *ReconcileHeader) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
 }
 
 // JobIds is a piece of a list of jobs. A whole list has at most 2,000,000.
@@ -1715,21 +1733,22 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"\brevision\x18\x06 \x01(\x04R\brevision\"Q\n" +
 	"\x11IntrospectRequest\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12!\n" +
-	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"i\n" +
-	"\x12IntrospectResponse\x120\n" +
-	"\bdecision\x18\x01 \x01(\v2\x14.jobward.v1.DecisionR\bdecision\x12!\n" +
-	"\x03job\x18\x02 \x01(\v2\x0f.jobward.v1.JobR\x03job\"\x88\x01\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"\xcb\x01\n" +
+	"\x12IntrospectResponse\x12\x12\n" +
+	"\x04live\x18\x01 \x01(\bR\x04live\x12*\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x12.jobward.v1.ReasonR\x06reason\x12!\n" +
+	"\x03job\x18\x03 \x01(\v2\x0f.jobward.v1.JobR\x03job\x126\n" +
+	"\tvalid_for\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bvalidFor\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\"\x88\x01\n" +
 	"\x10ReconcileRequest\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.jobward.v1.ReconcileHeaderH\x00R\x06header\x12.\n" +
 	"\arunning\x18\x02 \x01(\v2\x12.jobward.v1.JobIdsH\x00R\arunningB\r\n" +
-	"\x04part\x12\x05\xbaH\x02\b\x01\"\x81\x02\n" +
-	"\x0fReconcileHeader\x12,\n" +
-	"\rlist_revision\x18\x01 \x01(\x04B\a\xbaH\x042\x02(\x01R\flistRevision\x12/\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\xcf\x01\n" +
+	"\x0fReconcileHeader\x12-\n" +
+	"\x0eas_of_revision\x18\x01 \x01(\x04B\a\xbaH\x042\x02(\x01R\fasOfRevision\x12/\n" +
 	"\trunner_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\brunnerId\x127\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x13.jobward.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x121\n" +
-	"\n" +
-	"request_id\x18\x05 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\"?\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"?\n" +
 	"\x06JobIds\x125\n" +
 	"\ajob_ids\x18\x01 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\x90N\"\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x06jobIds\"\x84\x02\n" +
 	"\x11ReconcileResponse\x12\x1a\n" +
@@ -1818,7 +1837,6 @@ var file_jobward_v1_token_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
 	(*Receipt)(nil),               // 25: jobward.v1.Receipt
 	(Outcome)(0),                  // 26: jobward.v1.Outcome
-	(*Decision)(nil),              // 27: jobward.v1.Decision
 }
 var file_jobward_v1_token_proto_depIdxs = []int32{
 	20, // 0: jobward.v1.Limits.targets:type_name -> jobward.v1.Scope
@@ -1843,33 +1861,34 @@ var file_jobward_v1_token_proto_depIdxs = []int32{
 	0,  // 19: jobward.v1.RevokeResult.effect:type_name -> jobward.v1.RevokeEffect
 	23, // 20: jobward.v1.KeepAliveResponse.next_deadline:type_name -> google.protobuf.Timestamp
 	24, // 21: jobward.v1.KeepAliveResponse.next_within:type_name -> google.protobuf.Duration
-	27, // 22: jobward.v1.IntrospectResponse.decision:type_name -> jobward.v1.Decision
+	22, // 22: jobward.v1.IntrospectResponse.reason:type_name -> jobward.v1.Reason
 	2,  // 23: jobward.v1.IntrospectResponse.job:type_name -> jobward.v1.Job
-	13, // 24: jobward.v1.ReconcileRequest.header:type_name -> jobward.v1.ReconcileHeader
-	14, // 25: jobward.v1.ReconcileRequest.running:type_name -> jobward.v1.JobIds
-	26, // 26: jobward.v1.ReconcileHeader.outcome:type_name -> jobward.v1.Outcome
-	25, // 27: jobward.v1.ReconcileResponse.receipt:type_name -> jobward.v1.Receipt
-	2,  // 28: jobward.v1.GetJobResponse.job:type_name -> jobward.v1.Job
-	2,  // 29: jobward.v1.ListJobsResponse.jobs:type_name -> jobward.v1.Job
-	3,  // 30: jobward.v1.TokenService.Issue:input_type -> jobward.v1.IssueRequest
-	5,  // 31: jobward.v1.TokenService.Revoke:input_type -> jobward.v1.RevokeRequest
-	8,  // 32: jobward.v1.TokenService.KeepAlive:input_type -> jobward.v1.KeepAliveRequest
-	10, // 33: jobward.v1.TokenService.Introspect:input_type -> jobward.v1.IntrospectRequest
-	12, // 34: jobward.v1.TokenService.Reconcile:input_type -> jobward.v1.ReconcileRequest
-	16, // 35: jobward.v1.TokenService.GetJob:input_type -> jobward.v1.GetJobRequest
-	18, // 36: jobward.v1.TokenService.ListJobs:input_type -> jobward.v1.ListJobsRequest
-	4,  // 37: jobward.v1.TokenService.Issue:output_type -> jobward.v1.IssueResponse
-	6,  // 38: jobward.v1.TokenService.Revoke:output_type -> jobward.v1.RevokeResponse
-	9,  // 39: jobward.v1.TokenService.KeepAlive:output_type -> jobward.v1.KeepAliveResponse
-	11, // 40: jobward.v1.TokenService.Introspect:output_type -> jobward.v1.IntrospectResponse
-	15, // 41: jobward.v1.TokenService.Reconcile:output_type -> jobward.v1.ReconcileResponse
-	17, // 42: jobward.v1.TokenService.GetJob:output_type -> jobward.v1.GetJobResponse
-	19, // 43: jobward.v1.TokenService.ListJobs:output_type -> jobward.v1.ListJobsResponse
-	37, // [37:44] is the sub-list for method output_type
-	30, // [30:37] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	24, // 24: jobward.v1.IntrospectResponse.valid_for:type_name -> google.protobuf.Duration
+	13, // 25: jobward.v1.ReconcileRequest.header:type_name -> jobward.v1.ReconcileHeader
+	14, // 26: jobward.v1.ReconcileRequest.running:type_name -> jobward.v1.JobIds
+	26, // 27: jobward.v1.ReconcileHeader.outcome:type_name -> jobward.v1.Outcome
+	25, // 28: jobward.v1.ReconcileResponse.receipt:type_name -> jobward.v1.Receipt
+	2,  // 29: jobward.v1.GetJobResponse.job:type_name -> jobward.v1.Job
+	2,  // 30: jobward.v1.ListJobsResponse.jobs:type_name -> jobward.v1.Job
+	3,  // 31: jobward.v1.TokenService.Issue:input_type -> jobward.v1.IssueRequest
+	5,  // 32: jobward.v1.TokenService.Revoke:input_type -> jobward.v1.RevokeRequest
+	8,  // 33: jobward.v1.TokenService.KeepAlive:input_type -> jobward.v1.KeepAliveRequest
+	10, // 34: jobward.v1.TokenService.Introspect:input_type -> jobward.v1.IntrospectRequest
+	12, // 35: jobward.v1.TokenService.Reconcile:input_type -> jobward.v1.ReconcileRequest
+	16, // 36: jobward.v1.TokenService.GetJob:input_type -> jobward.v1.GetJobRequest
+	18, // 37: jobward.v1.TokenService.ListJobs:input_type -> jobward.v1.ListJobsRequest
+	4,  // 38: jobward.v1.TokenService.Issue:output_type -> jobward.v1.IssueResponse
+	6,  // 39: jobward.v1.TokenService.Revoke:output_type -> jobward.v1.RevokeResponse
+	9,  // 40: jobward.v1.TokenService.KeepAlive:output_type -> jobward.v1.KeepAliveResponse
+	11, // 41: jobward.v1.TokenService.Introspect:output_type -> jobward.v1.IntrospectResponse
+	15, // 42: jobward.v1.TokenService.Reconcile:output_type -> jobward.v1.ReconcileResponse
+	17, // 43: jobward.v1.TokenService.GetJob:output_type -> jobward.v1.GetJobResponse
+	19, // 44: jobward.v1.TokenService.ListJobs:output_type -> jobward.v1.ListJobsResponse
+	38, // [38:45] is the sub-list for method output_type
+	31, // [31:38] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_jobward_v1_token_proto_init() }

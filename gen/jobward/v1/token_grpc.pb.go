@@ -35,8 +35,8 @@ const (
 // TokenService gives tokens to jobs and takes them away. Death is final: whatever ends a token, nothing revives it.
 type TokenServiceClient interface {
 	// Issue makes the token of a job. A second Issue for the same job replaces the first token, which is a revocation of it. FAILED_PRECONDITION
-	// when the job has ended, also when its Revoke came before any Issue, or when the project or the user may not run jobs. NOT_FOUND
-	// when the project or the user does not exist.
+	// when the job has ended, also when its Revoke came before any Issue; when the project or the user does not exist or may not run
+	// jobs; or when the job was issued for another project or user before.
 	Issue(ctx context.Context, in *IssueRequest, opts ...grpc.CallOption) (*IssueResponse, error)
 	// Revoke ends jobs and their tokens, named by job id, by token, or both. All of them in one commit. It can be repeated: what is dead
 	// stays dead, and the answer says so. A job that is not known yet gets a tombstone, so that an Issue that comes late is refused.
@@ -49,8 +49,8 @@ type TokenServiceClient interface {
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error)
 	// Reconcile takes the list of all running jobs as of a revision and ends every other job that is not younger. The first message is the header;
 	// the others carry the list, which is acted on only when the caller has closed its side: a stream that breaks changes nothing.
-	// FAILED_PRECONDITION when the revision of the list is one that the PDP has not reached. The jobs are ended in commits of at most 5,000; a
-	// call that fails halfway is completed by repeating it.
+	// INVALID_ARGUMENT when as_of_revision is one that the PDP has not reached. The jobs are ended in commits of at most 1,000; a call that
+	// fails halfway is completed by repeating it.
 	Reconcile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReconcileRequest, ReconcileResponse], error)
 	// GetJob gives what is known of a job. NOT_FOUND when nothing is.
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
@@ -146,8 +146,8 @@ func (c *tokenServiceClient) ListJobs(ctx context.Context, in *ListJobsRequest, 
 // TokenService gives tokens to jobs and takes them away. Death is final: whatever ends a token, nothing revives it.
 type TokenServiceServer interface {
 	// Issue makes the token of a job. A second Issue for the same job replaces the first token, which is a revocation of it. FAILED_PRECONDITION
-	// when the job has ended, also when its Revoke came before any Issue, or when the project or the user may not run jobs. NOT_FOUND
-	// when the project or the user does not exist.
+	// when the job has ended, also when its Revoke came before any Issue; when the project or the user does not exist or may not run
+	// jobs; or when the job was issued for another project or user before.
 	Issue(context.Context, *IssueRequest) (*IssueResponse, error)
 	// Revoke ends jobs and their tokens, named by job id, by token, or both. All of them in one commit. It can be repeated: what is dead
 	// stays dead, and the answer says so. A job that is not known yet gets a tombstone, so that an Issue that comes late is refused.
@@ -160,8 +160,8 @@ type TokenServiceServer interface {
 	Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error)
 	// Reconcile takes the list of all running jobs as of a revision and ends every other job that is not younger. The first message is the header;
 	// the others carry the list, which is acted on only when the caller has closed its side: a stream that breaks changes nothing.
-	// FAILED_PRECONDITION when the revision of the list is one that the PDP has not reached. The jobs are ended in commits of at most 5,000; a
-	// call that fails halfway is completed by repeating it.
+	// INVALID_ARGUMENT when as_of_revision is one that the PDP has not reached. The jobs are ended in commits of at most 1,000; a call that
+	// fails halfway is completed by repeating it.
 	Reconcile(grpc.ClientStreamingServer[ReconcileRequest, ReconcileResponse]) error
 	// GetJob gives what is known of a job. NOT_FOUND when nothing is.
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
