@@ -1,11 +1,12 @@
 package policy
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -40,8 +41,9 @@ type Permission struct {
 	Role authz.Role
 	// Public says that the permission is in the public set (§8.3).
 	Public bool
-	// OwnProject limits it to the job's own project; OwnJob asks nothing but a live
-	// token.
+	// OwnProject limits it to the job's own project. OwnJob asks nothing but a live
+	// token, whatever the target: the door compares the job asked for with the Job of
+	// the decision, since another job of the same project is not the own one either.
 	OwnProject, OwnJob bool
 	// Builds makes guests and the public depend on the public-pipelines flag (§8.7).
 	Builds bool
@@ -129,7 +131,7 @@ func (c *Catalogue) add(document []byte) error {
 	if err := dec.Decode(&doc); err != nil {
 		return fmt.Errorf("the catalogue is not the JSON it should be: %w", err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); err != io.EOF {
 		return fmt.Errorf("the catalogue has something after its JSON object")
 	}
 	for _, p := range doc.Policies {
@@ -170,10 +172,10 @@ func (c *Catalogue) permission(pj permissionJSON) (*Permission, error) {
 	if p.Surface == authz.SurfaceDefault {
 		return nil, fmt.Errorf("surface must name a kind of door, not %q", pj.Surface)
 	}
-	if p.Role, err = authz.ParseRole(cmpOr(pj.Role, "owner")); err != nil {
+	if p.Role, err = authz.ParseRole(cmp.Or(pj.Role, "owner")); err != nil {
 		return nil, err
 	}
-	i := slices.Index(actionNames, cmpOr(pj.Action, "read"))
+	i := slices.Index(actionNames, cmp.Or(pj.Action, "read"))
 	if i < 0 {
 		return nil, fmt.Errorf("unknown action %q: use %s", pj.Action, strings.Join(actionNames, ", "))
 	}
@@ -193,6 +195,9 @@ func (c *Catalogue) check(p *Permission) error {
 	if p.Role < authz.RoleGuest && !p.OwnJob && !p.Closed {
 		return fmt.Errorf("role %s opens the permission to everybody; use guest or higher", p.Role)
 	}
+	if (p.Surface == authz.SurfaceGraphQL || p.Surface == authz.SurfaceUnlisted) && !p.Closed {
+		return fmt.Errorf("surface %s takes no job token; say closed", p.Surface)
+	}
 	if len(p.Policies) > maxPoliciesOfPermission {
 		return fmt.Errorf("needs more than %d policies", maxPoliciesOfPermission)
 	}
@@ -201,13 +206,15 @@ func (c *Catalogue) check(p *Permission) error {
 			return fmt.Errorf("needs the policy %q, which the list of policies does not have", pol)
 		}
 	}
+	if slices.Sort(p.Policies); len(slices.Compact(slices.Clone(p.Policies))) < len(p.Policies) {
+		return fmt.Errorf("names a policy twice")
+	}
 	if p.Action != ActionRead && (p.Public || len(p.Exempt) > 0) {
 		return fmt.Errorf("action %s cannot be public or exempt: what changes the target is never open to everybody", actionNames[p.Action])
 	}
 	if p.SkipPolicies && len(p.Policies) > 0 {
 		return fmt.Errorf("skip_policies and policies contradict each other")
 	}
-	sort.Strings(p.Policies)
 	return nil
 }
 
@@ -247,6 +254,9 @@ func features(names []string) ([]authz.Feature, error) {
 		if err != nil {
 			return nil, err
 		}
+		if slices.Contains(fs, f) {
+			return nil, fmt.Errorf("feature %s is named twice", n)
+		}
 		fs = append(fs, f)
 	}
 	return fs, nil
@@ -262,11 +272,4 @@ func validName(s string) bool {
 		}
 	}
 	return true
-}
-
-func cmpOr(s, or string) string {
-	if s == "" {
-		return or
-	}
-	return s
 }

@@ -61,17 +61,19 @@ type Walk struct {
 	tgtGr  []Group // the groups above the target
 	// tgtWorst is the severest state among the target and the groups above it.
 	tgtWorst authz.ProjectState
+	frozen   bool // one of them is archived or scheduled for deletion
 
-	surface authz.Surface
-	self    bool
-	open    bool // the target is open to the user without any membership
-	exempt  bool // lists do not bind on this target
-	outOK   bool
-	inOn    bool // the target's inbound list is in force
-	listed  bool // an entry lets the source in
-	entry   Entry
-	byOpen  bool // allowed by openness, not by a role
-	role_   bool // dec.Role is known
+	surface    authz.Surface
+	self       bool
+	open       bool // the target is open to the user without any membership
+	exempt     bool // lists do not bind on this target
+	outOK      bool
+	inOn       bool // the target's inbound list is in force
+	listed     bool // an entry lets the source in
+	entry      Entry
+	memberNeed authz.Role // least role for the features kept to members
+	byOpen     bool       // allowed by openness, not by a role
+	role_      bool       // dec.Role is known
 }
 
 // Decide answers req as of now. The Keys of the decision belong to the walk and are
@@ -119,19 +121,20 @@ func (k *Walk) run(w World, req *authz.Request, now authz.Stamp, rec *recorder) 
 	return first
 }
 
-// allowed names what let an allowed request through.
+// allowed names what let an allowed request through. Where lists do not bind, an
+// entry is not what did, except for a push, which needs one even there (R16).
 func (k *Walk) allowed() authz.Reason {
 	switch {
 	case k.byOpen:
 		return authz.AllowedOpen
 	case k.self:
 		return authz.AllowedSelf
+	case k.exempt && k.perm.Action != ActionPush:
+		return authz.AllowedExempt
 	case k.listed:
 		return authz.AllowedListed
-	case !k.inOn:
-		return authz.AllowedListOff
 	}
-	return authz.AllowedExempt
+	return authz.AllowedListOff
 }
 
 func (k *Walk) validFor() time.Duration {

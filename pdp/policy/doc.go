@@ -16,7 +16,8 @@
 //	R6   the source project exists, is not being deleted, neither is a group above
 //	     it, and has not been since the token was issued (§3.6, §5.6, P5)
 //	R7   the user exists, is active, and was not blocked since the token was issued (§6.2)
-//	R8   the permission exists, takes job tokens, and belongs to the surface (§4.6, §4.7)
+//	R8   the permission exists, takes job tokens, and belongs to the surface (§4.6, §4.7);
+//	     Git takes none from a project without CI (§10.1)
 //	R9   the job did not limit itself to other permissions
 //	R10  a question about the job itself needs no more than that
 //	R11  the target exists, is not hidden or pending deletion, nor is a group above it (§3.8, §14)

@@ -132,7 +132,18 @@ func (k *Walk) permission() authz.Reason {
 	if closed || !fits {
 		return authz.SurfaceClosed
 	}
+	if k.surface == authz.SurfaceGit && !k.sourceHasCI() {
+		if k.rec != nil {
+			k.sawf("%s over git, which takes no token of a project without CI", k.req.Permission)
+		}
+		return authz.SurfaceClosed
+	}
 	return authz.ReasonNone
+}
+
+// sourceHasCI is §10.1, with §8.6: no builds without a repository.
+func (k *Walk) sourceHasCI() bool {
+	return k.src.Features[authz.FeatureBuilds] != authz.FeatureDisabled && k.src.Features[authz.FeatureRepository] != authz.FeatureDisabled
 }
 
 // limitedPermission is R9.
@@ -147,13 +158,10 @@ func (k *Walk) limitedPermission() authz.Reason {
 	return authz.ReasonNone
 }
 
-// ownJob is R10.
+// ownJob is R10. The question is about the job, whatever target comes with it.
 func (k *Walk) ownJob() authz.Reason {
 	if !k.perm.OwnJob {
 		return authz.ReasonNone
-	}
-	if k.req.Target != (authz.Target{}) && k.resolve() != k.tok.Project {
-		return authz.OwnProjectOnly
 	}
 	k.dec.Target = k.tok.Project
 	return authz.AllowedOwnJob

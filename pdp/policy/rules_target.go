@@ -26,6 +26,10 @@ func (k *Walk) findTarget() authz.Reason {
 	if k.self { // R6 noted the same groups
 		k.dec.Keys = k.dec.Keys[:nkeys]
 	}
+	k.frozen = frozen(k.tgt.State)
+	for i := range k.tgtGr {
+		k.frozen = k.frozen || frozen(k.tgtGr[i].State)
+	}
 	if k.rec != nil {
 		k.sawf("project %d is %s and %s, with the groups above it %s", id, k.tgt.Visibility, k.tgt.State, k.tgtWorst)
 	}
@@ -35,6 +39,12 @@ func (k *Walk) findTarget() authz.Reason {
 	k.open = k.tgt.Visibility == authz.Public || (k.tgt.Visibility == authz.Internal && !k.user.External)
 	k.exempt = k.open && !k.self && k.w.Instance().PublicScope == authz.ScopeExempt
 	return authz.ReasonNone
+}
+
+// frozen reports whether a state refuses destruction too. What is being deleted does
+// not, so the severest state alone does not tell it (§14).
+func frozen(s authz.ProjectState) bool {
+	return s == authz.StateArchived || s == authz.StateDeletionScheduled
 }
 
 // limitedTarget is R12.
@@ -132,25 +142,27 @@ func (k *Walk) push() authz.Reason {
 	return k.granted()
 }
 
-// features is R17.
+// features is R17. One that is off is told before one that is kept to members,
+// because there no role and no entry would help.
 func (k *Walk) features() authz.Reason {
 	for _, f := range k.perm.Features {
-		switch k.tgt.Features[f] {
-		case authz.FeatureDisabled:
+		if k.tgt.Features[f] == authz.FeatureDisabled {
 			k.dec.Feature = f
 			return authz.FeatureIsDisabled
-		case authz.FeaturePrivate:
-			k.dec.Feature = f
-			if !k.inScope() {
-				return authz.FeatureMembersOnly
-			}
-			if r := k.needRole(membersOnly(f, k.tgt.Visibility)); r != authz.ReasonNone {
-				return r
-			}
 		}
 	}
+	for _, f := range k.perm.Features {
+		if k.tgt.Features[f] != authz.FeaturePrivate {
+			continue
+		}
+		if !k.inScope() {
+			k.dec.Feature = f
+			return authz.FeatureMembersOnly
+		}
+		k.memberNeed = max(k.memberNeed, membersOnly(f, k.tgt.Visibility))
+	}
 	if k.rec != nil {
-		k.sawf("gated by %v", k.perm.Features)
+		k.sawf("gated by %v; members only: %t", k.perm.Features, k.memberNeed != authz.RoleNone)
 	}
 	return authz.ReasonNone
 }
@@ -168,27 +180,36 @@ func membersOnly(f authz.Feature, v authz.Visibility) authz.Role {
 	return authz.RoleGuest
 }
 
-// role is R18.
+// role is R18. What is open to everybody asks for no role, unless R17 found a
+// feature of it kept to members.
 func (k *Walk) role() authz.Reason {
 	need, public := k.perm.Role, k.perm.Public
-	if k.perm.Builds && !k.tgt.PublicBuilds {
+	closed := k.perm.Builds && !k.tgt.PublicBuilds // pipelines are not shown to the public
+	if closed {
 		need, public = max(need, authz.RoleReporter), false
 	}
-	if public && (k.open || k.packagesForAll()) {
-		k.byOpen = true
-		return authz.ReasonNone
-	}
-	if !k.inScope() {
-		if k.perm.Builds && k.perm.Public {
-			return authz.PipelinesNotPublic
-		}
+	switch {
+	case public && (k.open || k.packagesForAll()):
+		need = authz.RoleNone
+	case k.inScope():
+	case closed && k.perm.Public:
+		return authz.PipelinesNotPublic
+	default:
 		return authz.PublicSetOnly
+	}
+	need = max(need, k.memberNeed)
+	if need == authz.RoleNone {
+		k.byOpen = true
+		if k.rec != nil {
+			k.sawf("open to everybody who may see it")
+		}
+		return authz.ReasonNone
 	}
 	r := k.needRole(need)
 	if k.rec != nil {
 		k.sawf("needs %s, has %s from %s", need, k.dec.Role, k.dec.RoleScope)
 	}
-	if r == authz.RoleTooLow && need > k.perm.Role && k.dec.Role >= k.perm.Role {
+	if r == authz.RoleTooLow && closed && k.dec.Role >= k.perm.Role {
 		return authz.PipelinesNotPublic
 	}
 	return r
@@ -232,17 +253,15 @@ func (k *Walk) hold(s authz.Scope) {
 func (k *Walk) targetState() authz.Reason {
 	a := k.perm.Action
 	if k.rec != nil {
-		k.sawf("%s on a target that is %s, read-only repository: %t", actionNames[a], k.tgtWorst, k.tgt.ReadOnly)
+		k.sawf("%s on a target that is %s, archived or to be deleted: %t, read-only repository: %t", actionNames[a], k.tgtWorst, k.frozen, k.tgt.ReadOnly)
 	}
 	switch {
 	case a == ActionRead:
 		return authz.ReasonNone
-	case a == ActionPush && k.tgt.ReadOnly:
-		return authz.TargetReadOnly
-	case k.tgtWorst == authz.StateDeletionInProgress && a != ActionDestroy:
-		return authz.TargetReadOnly
-	case k.tgtWorst == authz.StateArchived, k.tgtWorst == authz.StateDeletionScheduled:
+	case k.frozen:
 		return authz.TargetArchived
+	case k.tgtWorst == authz.StateDeletionInProgress && a != ActionDestroy, a == ActionPush && k.tgt.ReadOnly:
+		return authz.TargetReadOnly
 	}
 	return authz.ReasonNone
 }
@@ -286,10 +305,16 @@ func (k *Walk) granted() authz.Reason {
 		return authz.PolicyUndeclared
 	}
 	for i, p := range k.perm.Policies {
-		if !k.entry.grants(p) {
-			k.dec.Missing = k.perm.Policies[i:]
-			return authz.PolicyMissing
+		switch {
+		case k.entry.grants(p):
+		case k.dec.Missing == nil: // the usual case, and no allocation
+			k.dec.Missing = k.perm.Policies[i : i+1 : i+1]
+		default:
+			k.dec.Missing = append(k.dec.Missing, p)
 		}
+	}
+	if k.dec.Missing != nil {
+		return authz.PolicyMissing
 	}
 	return authz.ReasonNone
 }
