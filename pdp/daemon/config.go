@@ -1,0 +1,109 @@
+package daemon
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is every setting of the PDP, and its manual. A setting named max-timeout can be given as the flag --max-timeout, as the environment
+// variable JOBWARD_MAX_TIMEOUT, or as the line "max-timeout: 24h" of the YAML file that --config names; the first of these counts. What no
+// setting is called is refused, wherever it stands. An environment variable that is set and empty counts as not set.
+//
+// Durations are written 10s, 5m, 168h; sizes 64KiB, 32MiB, 2GiB. Settings never hold a secret: those are in files that settings name.
+// Telemetry is configured by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT and so on); nothing is exported until one is set.
+//
+// The settings of the installation itself, such as public_scope and the limits of allowlists, are not here: they belong to the
+// history that decisions are judged on, and are changed through the API.
+type Config struct {
+	// ConfigFile is read before anything else. There is no default place: what is not named is not read.
+	ConfigFile string `name:"config" placeholder:"FILE" group:"Start" help:"YAML file with settings."`
+
+	// Development lets everybody who can connect do everything, without TLS. It works on loopback addresses and Unix sockets
+	// only, and says so at every start. Left out, it is on exactly when no TLS certificate is configured. Off without TLS is refused,
+	// and so is on with TLS.
+	Development *bool `negatable:"" group:"Start" help:"No TLS, no authentication, loopback and Unix sockets only. Default: on exactly when no TLS certificate is configured."`
+	// SampleWorld loads a small world of groups, projects and users into a new store in development mode, to try things with. A store that
+	// has anything in it is left alone, and outside development mode nothing is ever loaded.
+	SampleWorld bool `default:"true" negatable:"" group:"Start" help:"In development mode, fill a new store with a small sample world."`
+
+	// DataDir holds everything durable. It is made, for its owner only, if it is not there. One PDP at a time uses it: a second one
+	// is refused. It needs a local disk whose fsync can be believed; network file systems are known to lie.
+	DataDir string `default:"pdp-data" placeholder:"DIR" group:"Store" help:"Directory of the store."`
+	// MinFreeDisk is how much of the disk stays free, beside what the store may need next: below it changes are refused, except those that only take
+	// rights away. At least 16MiB. A disk that others fill to the last byte all the same kills the process; nothing acknowledged is lost, and the next
+	// start says what is wrong.
+	MinFreeDisk Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Refuse changes when less than this is free on the disk; revocations still go through."`
+	// Ballast is the size of a file that only takes up space, and is given up for revocations when the disk is full. At least 16MiB.
+	Ballast Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Space set aside for revocations on a full disk."`
+	// History is how many revisions can be read back one by one, by whoever follows the changes and has been away. What is older is gone from
+	// the history, not from the state. At least 10000.
+	History int `default:"100000" placeholder:"N" group:"Store" help:"Revisions that can be read back one by one."`
+	// MemtableSize is the store's write buffer; up to three of them are held in memory. Between 32MiB, which takes the largest change there can
+	// be, and 1GiB. Larger makes bulk imports faster.
+	MemtableSize Size `default:"32MiB" placeholder:"SIZE" group:"Store" help:"Write buffer of the store."`
+	// CatalogueFile is a JSON document that adds permissions to the built-in catalogue. At a start it is committed into the store if it differs from
+	// what is there, and from then on it is part of the history. Left out, the store keeps what it has; an empty list of permissions takes the additions away.
+	CatalogueFile string `placeholder:"FILE" group:"Store" help:"JSON document of permissions to add to the built-in ones."`
+
+	// GRPCAddr is where calls are taken: host:port, or unix:PATH. Several may be given. Port 0 takes a free one. On TCP, outside development
+	// mode, it is always TLS. On a Unix socket it never is: there the file's mode says who may connect, and callers show a bearer key.
+	GRPCAddr []string `name:"grpc-addr" default:"127.0.0.1:7420" placeholder:"ADDR" group:"Listeners" help:"Where calls are taken: host:port or unix:PATH, several with commas."`
+	// AdminAddr is where /livez, /readyz, /startupz and /metrics are served over HTTP: host:port, unix:PATH, or "off". On an address that other machines can reach
+	// it is HTTPS with the server's certificate, and asks for no client certificate.
+	AdminAddr string `default:"127.0.0.1:7421" placeholder:"ADDR" group:"Listeners" help:"Where health and metrics are served over HTTP: host:port, unix:PATH or off."`
+	// SocketMode is the mode of the Unix sockets' files, 0600 to 0777. A socket that was left behind is replaced; one on which somebody listens is not.
+	SocketMode FileMode `default:"0660" placeholder:"MODE" group:"Listeners" help:"File mode of Unix sockets."`
+	// Reflection tells clients such as grpcurl which calls there are. It reveals the API, which is public, and no data.
+	Reflection bool `default:"true" negatable:"" group:"Listeners" help:"Serve gRPC reflection."`
+
+	// TLSCertFile is the server's certificate with its intermediates, PEM. It and the other TLS files are read again when they change; what cannot be
+	// used then is reported and the last good one stays in force. TLS is 1.3 or nothing.
+	TLSCertFile string `placeholder:"FILE" group:"Doors" help:"Server certificate, PEM. Setting it turns development mode off."`
+	// TLSKeyFile is its private key, PEM, in a file that others can neither read nor write.
+	TLSKeyFile string `placeholder:"FILE" group:"Doors" help:"Private key of the server certificate, PEM."`
+	// TLSClientCAFile holds the certificates that clients' certificates are verified against, PEM. Left out, clients are not asked for any and
+	// all show bearer keys.
+	TLSClientCAFile string `name:"tls-client-ca-file" placeholder:"FILE" group:"Doors" help:"CA certificates for client certificates, PEM."`
+	// TLSRequireClientCert refuses connections without a client certificate, also those of callers who would show a bearer key.
+	TLSRequireClientCert bool `group:"Doors" help:"Refuse TLS connections without a client certificate."`
+	// CallersFile says which certificates and bearer keys have which roles (make keys with "pdp keys new"); its form is in the package comment of
+	// internal/identity. Needed as soon as TLS is configured. It is read again when it changes.
+	CallersFile string `placeholder:"FILE" group:"Doors" help:"Who may call: certificates and bearer keys with their roles, YAML."`
+
+	// TokenPrefix begins every new job token, so that scanners and maskers know one by looking: 1 to 16 lower-case letters and digits that
+	// end in a dash.
+	TokenPrefix string `default:"jobt-" placeholder:"PREFIX" group:"Tokens" help:"Prefix of new job tokens."`
+	// OlderTokenPrefixes are still known for tokens that were issued before TokenPrefix was changed.
+	OlderTokenPrefixes []string `placeholder:"PREFIX" group:"Tokens" help:"Earlier prefixes, still accepted."`
+	// MaxTimeout is the longest life of a token that an Issue may ask for, 1 minute to 90 days.
+	MaxTimeout time.Duration `default:"168h" placeholder:"DURATION" group:"Tokens" help:"Longest life of a job token."`
+	// DefaultTimeout is the life of a token whose Issue does not say, at most MaxTimeout.
+	DefaultTimeout time.Duration `default:"1h" placeholder:"DURATION" group:"Tokens" help:"Life of a job token whose issue does not say."`
+	// Retention is how long ended jobs are remembered, for explanations and so that nothing that arrives late revives them. At least twice MaxTimeout,
+	// which is also what 0 means.
+	Retention time.Duration `default:"0" placeholder:"DURATION" group:"Tokens" help:"How long ended jobs are remembered. 0: twice max-timeout."`
+
+	// AuditRetention is how long audit events are kept, at least 1h.
+	AuditRetention time.Duration `default:"2160h" placeholder:"DURATION" group:"Audit" help:"How long audit events are kept."`
+	// AuditSample keeps one of so many allowed decisions in the audit log; 0 keeps none. Changes and denials are always kept.
+	AuditSample int `default:"0" placeholder:"N" group:"Audit" help:"Keep one of N allowed decisions; 0: none. Changes and denials are always kept."`
+
+	// MaxMessageSize bounds what one call may send, 64KiB to 64MiB. Directory batches are the largest.
+	MaxMessageSize Size `default:"8MiB" placeholder:"SIZE" group:"Limits" help:"Largest message taken from a caller."`
+	// MaxStreams bounds the calls under way on one connection.
+	MaxStreams uint32 `default:"1000" placeholder:"N" group:"Limits" help:"Calls under way on one connection."`
+	// MaxConnectionAge ends connections after about so long, so that callers spread over replicas and changed certificates take
+	// effect. Calls under way have ShutdownGrace to finish. 0 lets connections live.
+	MaxConnectionAge time.Duration `default:"1h" placeholder:"DURATION" group:"Limits" help:"End connections after about so long; 0: never."`
+
+	// ShutdownDelay is how long the PDP goes on serving after it has said that it is not ready, so that load balancers notice. Development mode does
+	// not wait.
+	ShutdownDelay time.Duration `default:"5s" placeholder:"DURATION" group:"Stop" help:"Serve on for so long after saying not ready."`
+	// ShutdownGrace is how long calls under way have to finish before they are cut off.
+	ShutdownGrace time.Duration `default:"10s" placeholder:"DURATION" group:"Stop" help:"Time for calls under way to finish."`
+
+	// LogFormat is text, json, or auto: text on a terminal and JSON otherwise. Logs go to standard error.
+	LogFormat string `default:"auto" enum:"auto,text,json" group:"Logs" help:"auto (text on a terminal, else json), text or json."`
+	// LogLevel is debug, info, warn or error.
+	LogLevel slog.Level `default:"INFO" placeholder:"LEVEL" group:"Logs" help:"debug, info, warn or error."`
+}

@@ -1,0 +1,11 @@
+// Package daemon makes a policy decision point out of its parts: it reads the settings, starts everything in order, refuses to start in
+// doubt, and stops in order. [Config] is the operator's manual. [Main] is the whole program, so that a test binary can be it too.
+//
+// The order of a start: settings, telemetry, admin listener (alive, not ready), store, engine, gRPC listeners, ready. Whatever cannot be
+// had as configured ends the start with words on what to do: there is no step that is skipped with a warning.
+//
+// The order of a stop: not ready, shutdown delay, no new calls while those under way finish, engine, store, telemetry. A kill at
+// any point loses nothing that was acknowledged, so the order is for the callers' comfort and not for safety.
+//
+// When the store reports that it can no longer tell what is durable, the process stops at once with an error (P4).
+package daemon

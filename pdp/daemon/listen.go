@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// listen opens one address. The file of a Unix socket has its mode from the first moment on.
+func listen(ctx context.Context, a address, mode FileMode) (net.Listener, error) {
+	var lc net.ListenConfig
+	if a.network == "unix" {
+		if err := clearSocket(ctx, a.host); err != nil {
+			return nil, err
+		}
+		// Linux gives the file the mode that the socket has when it is bound, less the umask; the chmod below gives back what that took.
+		lc.Control = func(_, _ string, c syscall.RawConn) error {
+			var failed error
+			if err := c.Control(func(fd uintptr) { failed = syscall.Fchmod(int(fd), uint32(mode)) }); err != nil {
+				return err
+			}
+			return failed
+		}
+	}
+	l, err := lc.Listen(ctx, a.network, a.host)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is taken: another program listens there (another PDP?); stop it or choose another address", a)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen at %s: %w", a, err)
+	}
+	if a.network == "unix" {
+		if err := os.Chmod(a.host, fs.FileMode(mode)); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("cannot give the socket its mode: %w", err)
+		}
+	}
+	return l, nil
+}
+
+// clearSocket removes a socket that a killed process left behind. What somebody listens on stays, and so does any other kind of file.
+// Two PDPs that start in the same instant at one path, with different data directories, can both get past this: then the later one has the path.
+func clearSocket(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is no socket: remove it or choose another path", path)
+	}
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(ctx, "unix", path)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("somebody listens on %s (another PDP?): stop it or choose another path", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("cannot tell whether somebody listens on %s: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// doorCredentials is TLS, except on Unix sockets, whose files say who may connect.
+type doorCredentials struct {
+	credentials.TransportCredentials // TLS
+	local                            credentials.TransportCredentials
+}
+
+func newDoorCredentials(tls credentials.TransportCredentials) credentials.TransportCredentials {
+	return doorCredentials{tls, insecure.NewCredentials()}
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (d doorCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if _, ok := c.LocalAddr().(*net.UnixAddr); ok {
+		return d.local.ServerHandshake(c)
+	}
+	return d.TransportCredentials.ServerHandshake(c)
+}
+
+// Clone implements credentials.TransportCredentials.
+func (d doorCredentials) Clone() credentials.TransportCredentials {
+	return doorCredentials{d.TransportCredentials.Clone(), d.local.Clone()}
+}
