@@ -1411,15 +1411,15 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\tpush_self\x18\x03 \x01(\bR\bpushSelf\x12\x1d\n" +
 	"\n" +
 	"push_cross\x18\x04 \x01(\bR\tpushCross\x12+\n" +
-	"\x11inbound_effective\x18\x05 \x01(\bR\x10inboundEffective\"\x8e\x03\n" +
+	"\x11inbound_effective\x18\x05 \x01(\bR\x10inboundEffective\"\x9a\x03\n" +
 	"\x0eAllowlistEntry\x12/\n" +
 	"\x05scope\x18\x01 \x01(\v2\x11.jobward.v1.ScopeB\x06\xbaH\x03\xc8\x01\x01R\x05scope\x12/\n" +
 	"\x13default_permissions\x18\x02 \x01(\bR\x12defaultPermissions\x12/\n" +
 	"\bpolicies\x18\x03 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\xc8\x01\x18\x01\"\x06r\x04 \x01(@R\bpolicies\x12$\n" +
 	"\rautopopulated\x18\x04 \x01(\bR\rautopopulated\x12\x1b\n" +
 	"\tfull_path\x18\x05 \x01(\tR\bfullPath\x12\x18\n" +
-	"\aimplied\x18\x06 \x01(\bR\aimplied:\x8b\x01\xbaH\x87\x01\x1a\x84\x01\n" +
-	"\x13default_or_policies\x126an entry has default_permissions or policies, not both\x1a5!this.default_permissions || size(this.policies) == 0\"~\n" +
+	"\aimplied\x18\x06 \x01(\bR\aimplied:\x97\x01\xbaH\x93\x01\x1a\x90\x01\n" +
+	"\x1fpolicies.or_default_permissions\x126an entry has default_permissions or policies, not both\x1a5!this.default_permissions || size(this.policies) == 0\"~\n" +
 	"\x13GetAllowlistRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
@@ -1433,7 +1433,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\n" +
 	"max_groups\x18\x06 \x01(\x05R\tmaxGroups\x12-\n" +
 	"\x12allowlist_revision\x18\a \x01(\x04R\x11allowlistRevision\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x04R\brevision\"\xdf\x05\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\"\xe6\x05\n" +
 	"\x15UpdateSettingsRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
@@ -1446,8 +1446,8 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x11expected_revision\x18\a \x01(\x04H\x04R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\b \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly:\xd2\x01\xbaH\xce\x01\x1a\xcb\x01\n" +
-	"\x13something_to_update\x12Lset at least one of inbound_enabled, outbound_enabled, push_self, push_cross\x1afhas(this.inbound_enabled) || has(this.outbound_enabled) || has(this.push_self) || has(this.push_cross)B\x12\n" +
+	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly:\xd9\x01\xbaH\xd5\x01\x1a\xd2\x01\n" +
+	"\x1ainbound_enabled.or_another\x12Lset at least one of inbound_enabled, outbound_enabled, push_self, push_cross\x1afhas(this.inbound_enabled) || has(this.outbound_enabled) || has(this.push_self) || has(this.push_cross)B\x12\n" +
 	"\x10_inbound_enabledB\x13\n" +
 	"\x11_outbound_enabledB\f\n" +
 	"\n" +
@@ -1468,7 +1468,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly:\xe2\x01\xbaH\xde\x01\x1a\xdb\x01\n" +
-	"\x0eoutbound_entry\x12Kan outbound entry names a project, without default_permissions and policies\x1a|this.direction != 2 || (this.entry.scope.group_id == 0 && !this.entry.default_permissions && size(this.entry.policies) == 0)B\x14\n" +
+	"\x0eentry.outbound\x12Kan outbound entry names a project, without default_permissions and policies\x1a|this.direction != 2 || (this.entry.scope.group_id == 0 && !this.entry.default_permissions && size(this.entry.policies) == 0)B\x14\n" +
 	"\x12_expected_revision\"s\n" +
 	"\x10AddEntryResponse\x120\n" +
 	"\x05entry\x18\x01 \x01(\v2\x1a.jobward.v1.AllowlistEntryR\x05entry\x12-\n" +

@@ -391,7 +391,7 @@ var File_jobward_v1_audit_proto protoreflect.FileDescriptor
 const file_jobward_v1_audit_proto_rawDesc = "" +
 	"\n" +
 	"\x16jobward/v1/audit.proto\x12\n" +
-	"jobward.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobward/v1/types.proto\"\x8c\x05\n" +
+	"jobward.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16jobward/v1/types.proto\"\x97\x05\n" +
 	"\x11ListEventsRequest\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
@@ -408,8 +408,8 @@ const file_jobward_v1_audit_proto_rawDesc = "" +
 	" \x01(\bR\vchangesOnly\x12$\n" +
 	"\tpage_size\x18\v \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken:v\xbaHs\x1aq\n" +
-	"\x12denials_or_changes\x120denials_only and changes_only exclude each other\x1a)!(this.denials_only && this.changes_only)\"l\n" +
+	"page_token\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken:\x80\x01\xbaH}\x1a{\n" +
+	"\x1cdenials_only.or_changes_only\x120denials_only and changes_only exclude each other\x1a)!(this.denials_only && this.changes_only)\"l\n" +
 	"\x12ListEventsResponse\x12.\n" +
 	"\x06events\x18\x01 \x03(\v2\x16.jobward.v1.AuditEventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd6\x03\n" +

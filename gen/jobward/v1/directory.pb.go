@@ -3536,7 +3536,7 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"visibility\x128\n" +
 	"\x05state\x18\x05 \x01(\x0e2\x18.jobward.v1.ProjectStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x1b\n" +
 	"\tfull_path\x18\x06 \x01(\tR\bfullPath\x12\x1a\n" +
-	"\brevision\x18\a \x01(\x04R\brevision\"\xd1\x05\n" +
+	"\brevision\x18\a \x01(\x04R\brevision\"\xd4\x05\n" +
 	"\aProject\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x12+\n" +
@@ -3553,8 +3553,8 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x06hidden\x18\n" +
 	" \x01(\bR\x06hidden\x12\x1b\n" +
 	"\tfull_path\x18\v \x01(\tR\bfullPath\x12\x1a\n" +
-	"\brevision\x18\f \x01(\x04R\brevision:\xa3\x01\xbaH\x9f\x01\x1a\x9c\x01\n" +
-	"\x12group_or_namespace\x12Va project is in a group (group_id) or in a personal namespace (namespace), exactly one\x1a.(this.group_id != 0) != (this.namespace != '')\"\x87\x01\n" +
+	"\brevision\x18\f \x01(\x04R\brevision:\xa6\x01\xbaH\xa2\x01\x1a\x9f\x01\n" +
+	"\x15group_id.or_namespace\x12Va project is in a group (group_id) or in a personal namespace (namespace), exactly one\x1a.(this.group_id != 0) != (this.namespace != '')\"\x87\x01\n" +
 	"\x0eFeatureSetting\x129\n" +
 	"\afeature\x18\x01 \x01(\x0e2\x13.jobward.v1.FeatureB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\afeature\x12:\n" +
@@ -3653,12 +3653,11 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"D\n" +
 	"\x13UnblockUserResponse\x12-\n" +
-	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x83\x01\n" +
+	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xe5\x01\n" +
 	"\x0fGetGroupRequest\x12+\n" +
-	"\bgroup_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\agroupId\x12%\n" +
-	"\tfull_path\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bfullPath:\x1c\xbaH\x19\"\x17\n" +
-	"\bgroup_id\n" +
-	"\tfull_path\x10\x01\"W\n" +
+	"\bgroup_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\agroupId\x12%\n" +
+	"\tfull_path\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bfullPath:~\xbaH{\x1ay\n" +
+	"\x15group_id.or_full_path\x120name it by group_id or by full_path, exactly one\x1a.(this.group_id != 0) != (this.full_path != '')\"W\n" +
 	"\x10GetGroupResponse\x12'\n" +
 	"\x05group\x18\x01 \x01(\v2\x11.jobward.v1.GroupR\x05group\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"b\n" +
@@ -3669,14 +3668,12 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x12ListGroupsResponse\x12)\n" +
 	"\x06groups\x18\x01 \x03(\v2\x11.jobward.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\x8b\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xf3\x01\n" +
 	"\x11GetProjectRequest\x12/\n" +
 	"\n" +
-	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x12%\n" +
-	"\tfull_path\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bfullPath:\x1e\xbaH\x1b\"\x19\n" +
-	"\n" +
-	"project_id\n" +
-	"\tfull_path\x10\x01\"_\n" +
+	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\tprojectId\x12%\n" +
+	"\tfull_path\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bfullPath:\x85\x01\xbaH\x81\x01\x1a\x7f\n" +
+	"\x17project_id.or_full_path\x122name it by project_id or by full_path, exactly one\x1a0(this.project_id != 0) != (this.full_path != '')\"_\n" +
 	"\x12GetProjectResponse\x12-\n" +
 	"\aproject\x18\x01 \x01(\v2\x13.jobward.v1.ProjectR\aproject\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"d\n" +
@@ -3700,16 +3697,15 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x11ListUsersResponse\x12&\n" +
 	"\x05users\x18\x01 \x03(\v2\x10.jobward.v1.UserR\x05users\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xee\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xc5\x02\n" +
 	"\x12ListMembersRequest\x12)\n" +
-	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06userId\x12'\n" +
+	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\x06userId\x12'\n" +
 	"\x05scope\x18\x02 \x01(\v2\x11.jobward.v1.ScopeR\x05scope\x12\x1c\n" +
 	"\tinherited\x18\x03 \x01(\bR\tinherited\x12$\n" +
 	"\tpage_size\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken:\x17\xbaH\x14\"\x12\n" +
-	"\auser_id\n" +
-	"\x05scope\x10\x01\"\x93\x01\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken:n\xbaHk\x1ai\n" +
+	"\x10user_id.or_scope\x12+name it by user_id or by scope, exactly one\x1a((this.user_id != 0) != (has(this.scope))\"\x93\x01\n" +
 	"\x13ListMembersResponse\x128\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x16.jobward.v1.MembershipR\vmemberships\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3724,7 +3720,7 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x1bGetInstanceSettingsResponse\x128\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1c.jobward.v1.InstanceSettingsR\bsettings\x12+\n" +
 	"\x11settings_revision\x18\x02 \x01(\x04R\x10settingsRevision\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd0\x06\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd4\x06\n" +
 	"\x1dUpdateInstanceSettingsRequest\x126\n" +
 	"\x0eacting_user_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12K\n" +
 	"\fpublic_scope\x18\x02 \x01(\x0e2\x17.jobward.v1.PublicScopeB\n" +
@@ -3738,8 +3734,8 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x11expected_revision\x18\a \x01(\x04H\x05R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\b \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly:\xc9\x01\xbaH\xc5\x01\x1a\xc2\x01\n" +
-	"\x13something_to_update\x12\x18set at least one setting\x1a\x90\x01has(this.public_scope) || has(this.enforce_inbound) || has(this.anyone_can_pull) || has(this.max_project_entries) || has(this.max_group_entries)B\x0f\n" +
+	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly:\xcd\x01\xbaH\xc9\x01\x1a\xc6\x01\n" +
+	"\x17public_scope.or_another\x12\x18set at least one setting\x1a\x90\x01has(this.public_scope) || has(this.enforce_inbound) || has(this.anyone_can_pull) || has(this.max_project_entries) || has(this.max_group_entries)B\x0f\n" +
 	"\r_public_scopeB\x12\n" +
 	"\x10_enforce_inboundB\x12\n" +
 	"\x10_anyone_can_pullB\x16\n" +

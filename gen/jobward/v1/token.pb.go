@@ -1676,7 +1676,7 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"\x12heartbeat_deadline\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x11heartbeatDeadline\x125\n" +
 	"\bend_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12!\n" +
 	"\fend_revision\x18\x11 \x01(\x04R\vendRevision\x12*\n" +
-	"\x06limits\x18\x12 \x01(\v2\x12.jobward.v1.LimitsR\x06limits\"\x88\x06\n" +
+	"\x06limits\x18\x12 \x01(\v2\x12.jobward.v1.LimitsR\x06limits\"\x94\x06\n" +
 	"\fIssueRequest\x12+\n" +
 	"\x06job_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x05jobId\x12/\n" +
 	"\n" +
@@ -1696,23 +1696,23 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	" \v \f \rR\x06status\x121\n" +
 	"\n" +
 	"request_id\x18\v \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\f \x01(\bR\fvalidateOnly:\x96\x01\xbaH\x92\x01\x1a\x8f\x01\n" +
-	"\x16heartbeat_needs_runner\x12Bheartbeat_term needs a runner_id, whose KeepAlive calls prolong it\x1a1!has(this.heartbeat_term) || this.runner_id != ''\"\xea\x01\n" +
+	"\rvalidate_only\x18\f \x01(\bR\fvalidateOnly:\xa2\x01\xbaH\x9e\x01\x1a\x9b\x01\n" +
+	"\"runner_id.needed_by_heartbeat_term\x12Bheartbeat_term needs a runner_id, whose KeepAlive calls prolong it\x1a1!has(this.heartbeat_term) || this.runner_id != ''\"\xea\x01\n" +
 	"\rIssueResponse\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x126\n" +
 	"\tvalid_for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bvalidFor\x12\x1a\n" +
 	"\breplaced\x18\x04 \x01(\bR\breplaced\x12-\n" +
-	"\areceipt\x18\x05 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xa3\x03\n" +
+	"\areceipt\x18\x05 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xa4\x03\n" +
 	"\rRevokeRequest\x125\n" +
 	"\ajob_ids\x18\x01 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xe8\a\"\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x06jobIds\x12$\n" +
 	"\x06tokens\x18\x02 \x03(\tB\f\xbaH\x06\x92\x01\x03\x10\xe8\a\x80\x01\x01R\x06tokens\x127\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x13.jobward.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x121\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly:\xa3\x01\xbaH\x9f\x01\x1a\x9c\x01\n" +
-	"\x12job_ids_and_tokens\x12'name 1 to 1000 jobs and tokens together\x1a]size(this.job_ids) + size(this.tokens) >= 1 && size(this.job_ids) + size(this.tokens) <= 1000\"s\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly:\xa4\x01\xbaH\xa0\x01\x1a\x9d\x01\n" +
+	"\x13job_ids.with_tokens\x12'name 1 to 1000 jobs and tokens together\x1a]size(this.job_ids) + size(this.tokens) >= 1 && size(this.job_ids) + size(this.tokens) <= 1000\"s\n" +
 	"\x0eRevokeResponse\x122\n" +
 	"\aresults\x18\x01 \x03(\v2\x18.jobward.v1.RevokeResultR\aresults\x12-\n" +
 	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"s\n" +
