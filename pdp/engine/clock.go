@@ -26,11 +26,12 @@ type Clock interface {
 // sleep that somebody hides by setting the wall clock back by the same amount to
 // within the tolerance.
 type bootClock struct {
-	last atomic.Pointer[reading]
+	last atomic.Pointer[instant]
 }
 
-type reading struct {
-	at    time.Time // wall and monotonic together
+type instant struct {
+	at    time.Time // for its monotonic part
+	wall  int64
 	boot  int64
 	stamp authz.Stamp
 }
@@ -44,7 +45,7 @@ const (
 func NewClock(atLeast authz.Stamp) Clock {
 	c := &bootClock{}
 	now := time.Now()
-	c.last.Store(&reading{at: now, boot: bootTime(), stamp: max(authz.StampOf(now), atLeast+1)})
+	c.last.Store(&instant{at: now, wall: now.UnixNano(), boot: bootTime(), stamp: max(authz.StampOf(now), atLeast+1)})
 	return c
 }
 
@@ -52,12 +53,15 @@ func (c *bootClock) Now() authz.Stamp {
 	last := c.last.Load()
 	now := time.Now()
 	mono := now.Sub(last.at)
-	wall := time.Duration(now.UnixNano() - last.at.UnixNano())
+	wall := time.Duration(now.UnixNano() - last.wall)
 	if diff := wall - mono; mono < maxFast && diff < tolerance && diff > -tolerance {
 		return last.stamp.Add(max(mono, 0))
 	}
 	boot := bootTime()
-	next := &reading{at: now, boot: boot, stamp: last.stamp.Add(time.Duration(boot - last.boot))}
+	next := &instant{at: now, wall: now.UnixNano(), boot: boot, stamp: last.stamp.Add(time.Duration(boot - last.boot))}
+	// The two clocks are not read at one instant, so the way by boot time can come out
+	// some nanoseconds behind what the fast way has given out already.
+	next.stamp = max(next.stamp, last.stamp.Add(max(mono, 0)))
 	// Another reader may have been first; its reading is as good and not earlier than
 	// the one we started from.
 	c.last.CompareAndSwap(last, next)

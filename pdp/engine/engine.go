@@ -55,6 +55,8 @@ type Engine struct {
 	audit *audit.Recorder
 	walks sync.Pool // of *policy.Walk
 
+	lapsed lapsedJobs
+
 	// directory makes this process the one writer of the directory; see directory.go.
 	directory sync.Mutex
 
@@ -91,6 +93,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	if err := e.restartHeartbeats(ctx, last); err != nil {
 		return nil, err
 	}
+	e.rememberLapsed()
 	e.audit = audit.NewRecorder(opt.AuditSample, e.storeEvents)
 	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stop = stop

@@ -11,7 +11,8 @@ import (
 
 // Heartbeat answers a KeepAlive.
 type Heartbeat struct {
-	// Lapsed are the runner's jobs whose term had run out before: dead for good.
+	// Lapsed are the runner's jobs whose term had run out before, sorted: dead for good.
+	// A job stands here until its token would have ended by itself.
 	Lapsed []authz.JobID
 	// Alive is how many jobs of the runner the heartbeat keeps alive, Next the time by
 	// which the first of them needs another; zero when there are none.
@@ -31,13 +32,14 @@ func (e *Engine) KeepAlive(ctx context.Context, by Actor, runner string) (Heartb
 	}
 	var out Heartbeat
 	var before authz.Stamp
+	var lapsed []*state.Job
 	beat := func() (state.Batch, error) {
-		out = Heartbeat{}
+		out, lapsed = Heartbeat{}, nil
 		now := e.clock.Now()
 		var b state.Batch
 		for _, j := range e.view.RunnerJobs(runner) {
-			if d := e.deadline(j); d <= now {
-				out.Lapsed = append(out.Lapsed, j.ID)
+			if e.deadline(j) <= now {
+				lapsed = append(lapsed, j)
 				e.lapse(&b, j.ID, now)
 				continue
 			}
@@ -63,26 +65,30 @@ func (e *Engine) KeepAlive(ctx context.Context, by Actor, runner string) (Heartb
 	// told that the job is dead, and dead it stays.
 	if late := e.lapsedDuring(runner, before); len(late) > 0 {
 		out.Alive -= len(late)
-		out.Lapsed = append(out.Lapsed, late...)
+		lapsed = append(lapsed, late...)
 		out.Revision, err = e.commit(ctx, "lapse", by, func() (state.Batch, error) {
 			var b state.Batch
-			for _, id := range late {
-				e.lapse(&b, id, e.clock.Now())
+			for _, j := range late {
+				e.lapse(&b, j.ID, e.clock.Now())
 			}
 			return b, nil
 		})
 	}
+	for _, j := range lapsed {
+		e.lapsed.add(j)
+	}
+	out.Lapsed = e.lapsed.of(runner, e.clock.Now())
 	return out, err
 }
 
 // lapsedDuring finds the jobs of a runner that, with the heartbeat from before, are
 // past their deadline now.
-func (e *Engine) lapsedDuring(runner string, before authz.Stamp) []authz.JobID {
+func (e *Engine) lapsedDuring(runner string, before authz.Stamp) []*state.Job {
 	now := e.clock.Now()
-	var late []authz.JobID
+	var late []*state.Job
 	for _, j := range e.view.RunnerJobs(runner) {
 		if max(j.IssuedAt, before).Add(j.Term) <= now {
-			late = append(late, j.ID)
+			late = append(late, j)
 		}
 	}
 	return late
@@ -143,8 +149,10 @@ func (e *Engine) commitLapsed(ctx context.Context, now authz.Stamp) error {
 		if len(ids) == 0 {
 			return nil
 		}
+		var lapsed []*state.Job
 		_, err := e.commit(ctx, "lapse", Actor{Name: "jobward"}, func() (state.Batch, error) {
 			var b state.Batch
+			lapsed = nil
 			for _, id := range ids {
 				j, _, ok := e.view.Job(id)
 				if !ok || j.Term == 0 || e.deadline(j) > now {
@@ -154,11 +162,15 @@ func (e *Engine) commitLapsed(ctx context.Context, now authz.Stamp) error {
 				_, rev, _ := e.view.Runner(j.Runner)
 				b.Guards = append(b.Guards, state.Guard{Key: state.RunnerKey(j.Runner), Revision: rev})
 				e.lapse(&b, id, now)
+				lapsed = append(lapsed, j)
 			}
 			return b, nil
 		})
 		if err != nil {
 			return err
+		}
+		for _, j := range lapsed {
+			e.lapsed.add(j)
 		}
 	}
 }

@@ -61,3 +61,28 @@ func (e *Engine) info(j *state.Job, d authz.Digest) JobInfo {
 	}
 	return info
 }
+
+// JobPage is a piece of the list of jobs.
+type JobPage struct {
+	Jobs []JobInfo
+	// Next is the [Page.After] of the next page, empty at the end.
+	Next     string
+	Revision authz.Revision
+}
+
+// ListJobs lists the jobs that the filter chooses, ended ones included unless it says
+// otherwise.
+func (e *Engine) ListJobs(_ context.Context, filter state.JobFilter, page Page) (JobPage, error) {
+	if page.After != "" && !authz.JobID(page.After).Valid() {
+		return JobPage{}, errCursor()
+	}
+	out := JobPage{Revision: e.view.Mark().Revision}
+	jobs := e.view.Jobs(authz.JobID(page.After), filter, page.limit())
+	for _, j := range jobs {
+		out.Jobs = append(out.Jobs, e.info(j, j.Digest))
+	}
+	if len(jobs) == page.limit() {
+		out.Next = string(jobs[len(jobs)-1].ID)
+	}
+	return out, nil
+}

@@ -14,9 +14,9 @@ import (
 
 // Bounds of what a job can bring along.
 const (
-	MaxRef          = 512
+	MaxRef          = 1024
 	MaxRunner       = 128
-	MaxLimitEntries = 64
+	MaxLimitEntries = 100
 	MinHeartbeat    = time.Second
 	MaxHeartbeat    = 24 * time.Hour
 )

@@ -20,6 +20,8 @@ type ReconcileRequest struct {
 	Runner string
 	// Running are all jobs that run.
 	Running []authz.JobID
+	// Outcome is how the jobs that are not listed ended.
+	Outcome Outcome
 	// ValidateOnly shows the difference and does nothing.
 	ValidateOnly bool
 }
@@ -31,9 +33,10 @@ type Reconciled struct {
 	// Dead are jobs on the list that have no live token here: unknown, or ended. They
 	// need attention, because what they run with opens nothing.
 	Dead []authz.JobID
-	// Younger is how many jobs were left alone because they are newer than the list.
-	Younger  int
-	Revision authz.Revision
+	// Confirmed is how many jobs on the list are alive, Younger how many were left alone
+	// because they are newer than the list.
+	Confirmed, Younger int
+	Revision           authz.Revision
 }
 
 // Reconcile finishes every job that is not on the list and not younger than it. A
@@ -58,6 +61,7 @@ func (e *Engine) Reconcile(ctx context.Context, by Actor, req ReconcileRequest) 
 			switch {
 			case running[j.ID]:
 				delete(running, j.ID)
+				out.Confirmed++
 			case j.Issued > req.AsOf:
 				out.Younger++
 			default:
@@ -83,7 +87,7 @@ func (e *Engine) Reconcile(ctx context.Context, by Actor, req ReconcileRequest) 
 	}
 	for todo := out.Finished; len(todo) > 0; {
 		n := min(len(todo), 1000)
-		rev, err := e.finish(ctx, by, todo[:n], req.AsOf)
+		rev, err := e.finish(ctx, by, todo[:n], req)
 		if err != nil {
 			return Reconciled{}, err
 		}
@@ -92,17 +96,17 @@ func (e *Engine) Reconcile(ctx context.Context, by Actor, req ReconcileRequest) 
 	return out, nil
 }
 
-// finish ends the jobs that are still alive and not younger than asOf.
-func (e *Engine) finish(ctx context.Context, by Actor, ids []authz.JobID, asOf authz.Revision) (authz.Revision, error) {
+// finish ends the jobs that are still alive and not younger than the list.
+func (e *Engine) finish(ctx context.Context, by Actor, ids []authz.JobID, req ReconcileRequest) (authz.Revision, error) {
 	return e.commit(ctx, "reconcile", by, func() (state.Batch, error) {
 		b := state.Batch{Urgent: true}
 		now := e.clock.Now()
 		for _, id := range ids {
 			j, rev, ok := e.view.Job(id)
-			if !ok || !j.Alive() || j.Issued > asOf {
+			if !ok || !j.Alive() || j.Issued > req.AsOf {
 				continue
 			}
-			end(j, Failed, now)
+			end(j, req.Outcome, now)
 			b.Guards = append(b.Guards, state.Guard{Key: state.JobKey(id), Revision: rev})
 			b.Puts = append(b.Puts, j)
 			b.Events = append(b.Events, e.event("reconcile", by,

@@ -65,5 +65,6 @@ func (e *Engine) Prune(ctx context.Context) error {
 			break
 		}
 	}
+	e.lapsed.forget(e.clock.Now())
 	return e.pruneAudit(ctx)
 }
