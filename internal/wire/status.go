@@ -238,14 +238,12 @@ func fieldOf(v *validate.Violation) string {
 			fmt.Fprintf(&b, "[%q]", sub.StringKey)
 		}
 	}
-	rule := v.GetRule().GetElements()
-	if len(rule) > 0 && rule[0].GetFieldName() == "cel" { // on the message, not on a field
-		if field, _, ok := strings.Cut(v.GetRuleId(), "."); ok {
-			if b.Len() > 0 {
-				b.WriteByte('.')
-			}
-			b.WriteString(field)
+	// Rules on a message have no path of their own; "message.oneof" is a standard one.
+	if field, _, ok := strings.Cut(v.GetRuleId(), "."); ok && v.GetRule() == nil && field != "message" {
+		if b.Len() > 0 {
+			b.WriteByte('.')
 		}
+		b.WriteString(field)
 	}
 	return b.String()
 }
