@@ -1,0 +1,384 @@
+// Package badgerstore is the default [state.Store]: one PDP, on Badger, in one folder.
+//
+// One goroutine, the committer, makes all transactions. It merges the batches that wait into
+// one, since Badger syncs every transaction by itself and the sync is what costs. Guards
+// are evaluated in order inside it, so a batch sees those before it. Each transaction also
+// writes its history, with the chain checksum that a [state.Mark] names, and the head record.
+// After the sync the mark is written to a file beside Badger, then the sink has the changes,
+// then whoever committed is answered (PROTOCOL R10).
+//
+// What Badger does silently is checked from outside (TRAPS): opening looks at all the files
+// first, without Badger, and refuses a store that is damaged or ends before its mark, leaving
+// every byte as it was. Records are checked one by one when they are loaded. Badger's value
+// log stays empty: all values are below the threshold, so that there is no garbage collection
+// to run and nothing deleted can come back.
+//
+// Known limits: a raw rollback of the whole folder, mark included, cannot be seen. A disk that
+// fills up although space is watched kills the process with SIGBUS, as Badger writes to
+// memory maps; nothing acknowledged is lost, and the next start says that the disk is full.
+package badgerstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	badgeroptions "github.com/dgraph-io/badger/v4/options"
+
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// Options are the settings of a store. Only Dir is needed.
+type Options struct {
+	// Dir is the folder of the store. It is made when it is not there. One process at a
+	// time can have it.
+	Dir string
+	// Logger takes what there is to tell; nil is silence.
+	Logger *slog.Logger
+	// Memtable is the size of the table in memory that Badger fills before it writes a
+	// file, in bytes. There can be three at a time. Zero is 32 MiB, the least that takes a
+	// batch as large as state.MaxBatchBytes; with less, large batches are refused.
+	Memtable int64
+	// History is how many changes are kept at least; zero is 10,000, and so is less.
+	History int
+	// Reserve is the space that is left on the disk, in bytes, beside what Badger may need
+	// next; batches that are not urgent are refused when less is free. Zero is 64 MiB,
+	// negative is none.
+	Reserve int64
+	// Ballast is the size of a file that takes space away as long as there is enough, and
+	// makes room for urgent batches when there is not. Zero is 64 MiB, negative is none.
+	Ballast int64
+	// Fault is for tests; see [Fault].
+	Fault Fault
+	// Free is for tests: it stands in for asking the system what is free on the disk.
+	Free func() (int64, error)
+}
+
+const (
+	defaultMemtable = 32 << 20
+	defaultReserve  = 64 << 20
+	minHistory      = 10_000
+	// valueThreshold is Badger's largest; every value of ours is smaller.
+	valueThreshold = 1 << 20
+)
+
+func (o *Options) fill() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Memtable == 0 {
+		o.Memtable = defaultMemtable
+	}
+	o.History = max(o.History, minHistory)
+	for _, size := range []*int64{&o.Reserve, &o.Ballast} {
+		if *size == 0 {
+			*size = defaultReserve
+		}
+		*size = max(*size, 0)
+	}
+}
+
+// Store implements [state.Store].
+type Store struct {
+	opts Options
+	log  *slog.Logger
+	lock *os.File
+	db   *badger.DB
+	mark markFile
+	// space is used by the committer alone.
+	space space
+
+	queue  chan *request
+	closed chan struct{} // Closed by Close: no more batches.
+	idle   chan struct{} // Closed when the committer has ended.
+	failed chan struct{}
+
+	// mu guards what readers and the committer share.
+	mu     sync.RWMutex
+	head   head   // of the newest transaction whose changes the sink has
+	spans  []span // the packs of history up to head, oldest first
+	broken error  // why failed is closed
+
+	// stage says how far Attach is.
+	stage atomic.Int32
+	// torn says that Badger itself failed: what it has in memory must not reach the disk.
+	torn atomic.Bool
+	// marked wakes the goroutine that syncs the mark.
+	marked chan struct{}
+	// pruning is held by PruneEvents, so that two do not count the same events.
+	pruning sync.Mutex
+
+	closeOnce sync.Once
+	closeErr  error
+	// reading is held shared by calls that read Badger, and whole by Close.
+	reading sync.RWMutex
+
+	// What follows belongs to the committer, and to Open before it runs. Attach sets sink
+	// before any batch can be queued.
+	sink    state.Sink
+	next    head   // after the newest transaction
+	memFile int    // number of Badger's newest write-ahead file
+	txn     uint64 // version of the newest transaction
+	scratch scratch
+}
+
+// The stages of a store.
+const (
+	opened = iota
+	attaching
+	attached
+)
+
+// Open opens the store in a folder, or makes it. An error is a *authz.Error; its text says
+// what is wrong with the folder and what to do. Until Open returns without one nothing in
+// the folder was changed, except that a store which proved whole was made ready to use.
+func Open(ctx context.Context, opts Options) (s *Store, err error) {
+	opts.fill()
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, unusable(opts.Dir, err)
+	}
+	lock, err := lockDir(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s = &Store{
+		opts: opts, log: opts.Logger, lock: lock,
+		queue: make(chan *request, 1024), marked: make(chan struct{}, 1),
+		closed: make(chan struct{}), idle: make(chan struct{}), failed: make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			s.release()
+			s = nil
+		}
+	}()
+	found, err := look(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, state.ErrCanceled(ctx)
+	}
+	if err := s.start(found); err != nil {
+		return nil, unusable(opts.Dir, err)
+	}
+	go s.commitLoop()
+	return s, nil
+}
+
+// start makes a new store or opens the one that look found whole.
+func (s *Store) start(found *found) error {
+	fault := s.opts.Fault
+	if found.mark == nil {
+		found.mark = new(mark)
+		found.mark.Epoch.Counter = 1
+		rand.Read(found.mark.Epoch.ID[:])
+		if err := fault.do(StepCreateMark, func() error { return createMark(s.opts.Dir, *found.mark) }); err != nil {
+			return err
+		}
+	}
+	if err := roomToOpen(&s.opts, found.logs); err != nil {
+		return err
+	}
+	if err := s.openBadger(found); err != nil {
+		return err
+	}
+	var err error
+	if s.mark, err = openMark(s.opts.Dir); err != nil {
+		return err
+	}
+	s.txn, s.next, s.spans = found.last, found.head, found.spans
+	if !found.hasHead {
+		s.next = head{mark: found.mark.Mark, first: 1}
+		if err := fault.do(StepCreateHead, s.createHead); err != nil {
+			return err
+		}
+	}
+	s.head = s.next
+	// The mark can be behind by one transaction, from a kill between the two.
+	if err := s.writeMark(); err != nil {
+		return err
+	}
+	if s.memFile, err = newestMem(s.badgerDir()); err != nil {
+		return err
+	}
+	s.space = newSpace(&s.opts, s.db)
+	return s.space.makeBallast()
+}
+
+// openBadger lets Badger have the folder. After this it has been changed.
+func (s *Store) openBadger(found *found) error {
+	dir := s.badgerDir()
+	for _, name := range found.empty {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	// Replaying needs a table in memory that is large enough for what was written with
+	// another setting.
+	memtable := max(s.opts.Memtable, found.arena)
+	opts := badger.DefaultOptions(dir).
+		WithLogger(&logger{s}).WithMetricsEnabled(false).
+		// We hold a lock of our own, on the folder above.
+		WithBypassLockGuard(true).
+		WithSyncWrites(true).
+		WithMemTableSize(memtable).WithNumMemtables(2).WithNumCompactors(2).
+		// One writer has no conflicts. Old versions are of no use.
+		WithDetectConflicts(false).WithNumVersionsToKeep(1).
+		WithValueThreshold(min(valueThreshold, memtable*15/100)).WithValueLogFileSize(2 << 20).
+		// Records are small and read one at a time: uncompressed, straight from the page cache,
+		// every one with its own checksum.
+		WithCompression(badgeroptions.None).WithBlockCacheSize(0).
+		WithChecksumVerificationMode(badgeroptions.NoVerification)
+	err := s.opts.Fault.do(StepOpen, func() (err error) {
+		s.db, err = badger.Open(opts)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !s.db.Opts().SyncWrites {
+		return errors.New("Badger does not sync its writes")
+	}
+	return errors.Join(syncDir(s.opts.Dir), syncDir(dir))
+}
+
+func (s *Store) badgerDir() string { return filepath.Join(s.opts.Dir, badgerName) }
+
+// createHead commits the head record of a new store.
+func (s *Store) createHead() error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := txn.Set(headKey(), s.next.encode(nil)); err != nil {
+		return err
+	}
+	s.txn = txn.ReadTs() + 1
+	return txn.Commit()
+}
+
+func (s *Store) writeMark() error {
+	err := s.mark.write(mark{s.next.mark, s.txn})
+	select {
+	case s.marked <- struct{}{}:
+	default: // A sync is due already.
+	}
+	return err
+}
+
+// syncBehind is how far the synced mark may be behind the store.
+const syncBehind = 100 * time.Millisecond
+
+// startMarkSync syncs the mark file behind the transactions until stop is called, which
+// waits for the last one.
+func (s *Store) startMarkSync() (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-s.marked:
+			case <-end:
+				return
+			}
+			select {
+			case <-time.After(syncBehind):
+			case <-end:
+			}
+			if err := s.opts.Fault.do(StepSyncMark, func() error { return syncData(s.mark.f) }); err != nil {
+				s.fail(fmt.Errorf("syncing %s: %w", markName, err))
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-done }
+}
+
+// Head implements [state.Store].
+func (s *Store) Head() (state.Mark, authz.Stamp) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.head.mark, s.head.stamp
+}
+
+// Failed implements [state.Store].
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// fail stops the store for good and gives the error that every call gets from now on.
+func (s *Store) fail(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == nil {
+		s.broken = state.ErrStateUnknown(cause)
+		s.log.Error("the store failed; this process has to stop", "error", cause)
+		close(s.failed)
+	}
+	return s.broken
+}
+
+// usable says why no call can be served.
+func (s *Store) usable() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.broken != nil {
+		return s.broken
+	}
+	select {
+	case <-s.closed:
+		return state.ErrClosed()
+	default:
+		return nil
+	}
+}
+
+// Close implements [state.Store]. A store that failed is left as the failure left it: Badger
+// would write what it has in memory, of which nobody knows whether it is whole.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closed)
+		<-s.idle
+		s.reading.Lock()
+		defer s.reading.Unlock()
+		if err := s.release(); err != nil {
+			s.closeErr = unusable(s.opts.Dir, fmt.Errorf("closing: %w", err))
+		}
+	})
+	return s.closeErr
+}
+
+// release lets go of everything that Open has got so far.
+func (s *Store) release() error {
+	if s.torn.Load() && s.db != nil {
+		return nil // The folder stays locked until the process has ended.
+	}
+	var errs []error
+	if s.db != nil {
+		errs = append(errs, s.opts.Fault.do(StepClose, func() error { return s.db.Close() }))
+	}
+	if s.mark.f != nil {
+		errs = append(errs, syncData(s.mark.f), s.mark.f.Close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// read gives a view of Badger that is at least as new as Head, to be ended by the caller.
+func (s *Store) read(ctx context.Context) (txn *badger.Txn, end func(), err error) {
+	s.reading.RLock()
+	if err = s.usable(); err == nil && ctx.Err() != nil {
+		err = state.ErrCanceled(ctx)
+	}
+	if err != nil {
+		s.reading.RUnlock()
+		return nil, nil, err
+	}
+	txn = s.db.NewTransaction(false)
+	return txn, func() { txn.Discard(); s.reading.RUnlock() }, nil
+}
