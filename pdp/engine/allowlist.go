@@ -1,13 +1,11 @@
 package engine
 
 import (
-	"context"
-
 	"github.com/jobward/jobward/pdp/authz"
 )
 
 // MaxEntryPolicies bounds the policies of one entry.
-const MaxEntryPolicies = 64
+const MaxEntryPolicies = 200
 
 // Direction tells the two lists of a project apart: who may come in, and where its
 // own jobs may go.
@@ -98,56 +96,25 @@ type Entry struct {
 
 // EntryPage is a piece of a list of entries.
 type EntryPage struct {
-	Entries []Entry
-	// Next is the [Page.After] of the next page, empty at the end.
-	Next string
-	// Changed is as in [AllowlistInfo]; zero for AllowlistsNaming.
+	Listing[Entry]
+	// Changed is as in [AllowlistInfo].
 	Changed authz.Revision
-	// Revision is the point in history that the page was read at.
-	Revision authz.Revision
 }
 
-// EntryKind chooses which entries of a project are listed.
-type EntryKind uint8
-
-// The kinds of entry.
-const (
-	InboundProjects EntryKind = iota
-	InboundGroups
-	OutboundProjects
-)
-
-// GetAllowlist tells the settings of a project's allowlist.
-func (e *Engine) GetAllowlist(_ context.Context, by Actor, project authz.ProjectID) (AllowlistInfo, error) {
-	return AllowlistInfo{}, nil
+// EntryQuery chooses the entries of one list, projects before groups, by id.
+type EntryQuery struct {
+	Project   authz.ProjectID
+	Direction Direction
+	// Kind leaves only projects or only groups; zero leaves both.
+	Kind authz.ScopeKind
+	Page Page
 }
 
-// UpdateAllowlist changes settings.
-func (e *Engine) UpdateAllowlist(ctx context.Context, by Actor, req AllowlistSettings) (AllowlistInfo, Done, error) {
-	return AllowlistInfo{}, Done{}, nil
-}
-
-// AddEntry adds an entry.
-func (e *Engine) AddEntry(ctx context.Context, by Actor, req EntryEdit) (Entry, Done, error) {
-	return Entry{}, Done{}, nil
-}
-
-// UpdateEntry changes what an inbound entry grants.
-func (e *Engine) UpdateEntry(ctx context.Context, by Actor, req EntryEdit) (Entry, Done, error) {
-	return Entry{}, Done{}, nil
-}
-
-// RemoveEntry removes an entry.
-func (e *Engine) RemoveEntry(ctx context.Context, by Actor, req EntryRemoval) (Done, error) {
-	return Done{}, nil
-}
-
-// ListEntries lists the entries of a project, sorted by id.
-func (e *Engine) ListEntries(_ context.Context, by Actor, project authz.ProjectID, kind EntryKind, page Page) (EntryPage, error) {
-	return EntryPage{}, nil
-}
-
-// AllowlistsNaming answers "which lists am I on".
-func (e *Engine) AllowlistsNaming(_ context.Context, by Actor, project authz.ProjectID, page Page) (EntryPage, error) {
-	return EntryPage{}, nil
+// ListingQuery chooses the lists of other projects that a project is on.
+type ListingQuery struct {
+	Project authz.ProjectID
+	// Direction is that of the lists: inbound ones let the project in, by itself or by a
+	// group above it; outbound ones name it as reachable.
+	Direction Direction
+	Page      Page
 }
