@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// defaultGRPCAddr is where pdpctl looks for a PDP by itself.
+const defaultGRPCAddr = "127.0.0.1:7420"
+
 // Config is every setting of the PDP, and its manual. A setting named max-timeout can be given as the flag --max-timeout, as the environment
 // variable JOBWARD_MAX_TIMEOUT, or as the line "max-timeout: 24h" of the YAML file that --config names; the first of these counts. What no
 // setting is called is refused, wherever it stands. An environment variable that is set and empty counts as not set.

@@ -48,14 +48,14 @@ func loadSampleWorld(ctx context.Context, e *engine.Engine) error {
 			instance = r
 		}
 	}
-	by := engine.Actor{Name: "sample-world"}
+	by := engine.Actor{Name: "sample-world", Admin: true}
 	if _, err := e.Apply(ctx, by, engine.ApplyRequest{Changes: changes}); err != nil {
 		return fmt.Errorf("the sample world was not taken: %w", err)
 	}
 	if _, _, err := e.UpdateInstance(ctx, by, engine.InstanceEdit{EnforceInbound: &instance.EnforceInbound}); err != nil {
 		return fmt.Errorf("the settings of the sample world were not taken: %w", err)
 	}
-	by.User = names.Users["alice"]
+	by.User, by.Admin = names.Users["alice"], false
 	for _, a := range lists {
 		if err := loadAllowlist(ctx, e, by, a); err != nil {
 			return fmt.Errorf("an allowlist of the sample world was not taken: %w", err)

@@ -1,0 +1,86 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// announce says that the PDP is ready: to machines in the log, and in development mode to whoever started it, with the next commands to try.
+func (d *daemon) announce(fresh bool, took time.Duration) error {
+	at := d.addresses()
+	var calls []string
+	for i, a := range d.plan.grpc {
+		calls = append(calls, a.taken(at.GRPC[i]).String())
+	}
+	admin := "off"
+	if d.admin != nil {
+		admin = d.plan.admin.taken(at.Admin).String()
+	}
+	dir, err := filepath.Abs(d.DataDir)
+	if err != nil {
+		return err
+	}
+	d.log.Info("ready", "grpc", calls, "admin", admin, "dir", dir, "development", d.development, "took", took.Round(time.Millisecond).String())
+	if d.ready != nil {
+		d.ready(at)
+	}
+	if !d.development {
+		return nil
+	}
+	state := "kept from earlier"
+	if fresh {
+		state = "new"
+	}
+	sample := fresh && d.SampleWorld
+	if sample {
+		state = "new, with the sample world"
+	}
+	web := "off"
+	if d.plan.admin != nil && d.plan.admin.network == "tcp" {
+		web = "http://" + admin + "/readyz and /metrics"
+	} else if d.plan.admin != nil {
+		web = admin
+	}
+	_, err = fmt.Fprintf(d.out, `
+Jobward's policy decision point is ready, in DEVELOPMENT MODE: whoever can connect may do everything.
+
+  calls   %s
+  health  %s
+  data    %s (%s)
+%s
+Ctrl-C stops it.
+`, strings.Join(calls, ", "), web, dir, state, nextCommands(calls[0], sample))
+	return err
+}
+
+// taken is the address with the port that was really taken.
+func (a address) taken(real net.Addr) address {
+	if a.network == "tcp" {
+		a.host = real.String()
+	}
+	return a
+}
+
+// nextCommands says what to try in another terminal. The commands work on the sample world.
+func nextCommands(addr string, sample bool) string {
+	ctl := "pdpctl"
+	if exe, err := os.Executable(); err == nil && strings.Contains(exe, "go-build") { // go run
+		ctl = "go run ./pdp/pdpctl"
+	}
+	if addr != defaultGRPCAddr {
+		ctl += " --address " + addr
+	}
+	if !sample {
+		return fmt.Sprintf("\nTry, in another terminal:\n\n  %s health\n", ctl)
+	}
+	return fmt.Sprintf(`
+Try, in another terminal:
+
+  %[1]s token issue --job 1 --project acme/web/shop --user dana
+  %[1]s check --job 1 --target acme/platform/api --permission read_packages
+`, ctl)
+}

@@ -1,0 +1,138 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+
+	"github.com/jobward/jobward/internal/telemetry"
+	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/state/badgerstore"
+)
+
+// Options are what Run works with.
+type Options struct {
+	Config Config
+	// Shown are the settings as they are logged; may be empty.
+	Shown []Shown
+	// Stdout takes what is said to the person who started the program, Stderr the log.
+	Stdout, Stderr io.Writer
+	// fault is for tests: it breaks the store's writes.
+	fault badgerstore.Fault
+	// Ready, if set, is called when calls are taken.
+	Ready func(Addresses)
+}
+
+// Addresses are where a PDP listens.
+type Addresses struct {
+	// GRPC is in the order of the setting.
+	GRPC []net.Addr
+	// Admin is nil when it is off.
+	Admin net.Addr
+}
+
+// settingsError is a refusal that happened before anything was done.
+type settingsError struct{ error }
+
+func (e settingsError) Unwrap() error { return e.error }
+
+// reloadEvery is how often files that may change are looked at.
+const reloadEvery = time.Second
+
+// Run is a policy decision point from start to stop. It returns nil after ctx has ended and everything was stopped in order. An error says
+// why it could not start, or why it had to stop.
+func Run(ctx context.Context, opt Options) error {
+	p, err := opt.Config.check()
+	if err != nil {
+		return settingsError{err}
+	}
+	d := &daemon{plan: p, out: opt.Stdout, ready: opt.Ready, fault: opt.fault, failed: make(chan error, 1)}
+	if err := d.start(ctx, opt); err != nil {
+		if ctx.Err() != nil {
+			err = nil // told to stop while it was starting
+		}
+		return errors.Join(err, d.stop())
+	}
+	select {
+	case <-ctx.Done():
+		d.log.Info("stopping")
+		d.drain()
+		err := d.stop()
+		d.log.Info("stopped")
+		return err
+	case err := <-d.failed:
+		return errors.Join(err, d.stop())
+	case <-d.store.Failed():
+		// Whether the last write is durable can only be told by opening the store again, so nothing more is answered or written, and
+		// nothing is closed in order (P4).
+		go d.grpc.Stop() // it waits for handlers, and nobody waits for it
+		err := errors.New("the store cannot tell any more what is durable, so the process stops at once: " +
+			"find out why writing to the data directory failed (see the log), then start again, which looks at everything")
+		d.log.Error(err.Error())
+		return err
+	}
+}
+
+// daemon is a PDP that is starting, running or stopping. Its fields are set by start and not changed afterwards.
+type daemon struct {
+	*plan
+	out   io.Writer
+	ready func(Addresses)
+	fault badgerstore.Fault
+	log   *slog.Logger
+
+	telemetry *telemetry.Telemetry
+	phase     phase
+	admin     *adminServer
+	store     *badgerstore.Store
+	engine    *engine.Engine
+	listeners []net.Listener
+	health    *health.Server
+	grpc      *grpc.Server
+
+	failed chan error // one error that ends the process
+	// stops undo what was started, last first.
+	stops []func() error
+}
+
+func (d *daemon) onStop(f func() error) { d.stops = append(d.stops, f) }
+
+// stop undoes what was started, in reverse order, and goes on when something of it fails.
+func (d *daemon) stop() error {
+	var errs []error
+	for i := len(d.stops) - 1; i >= 0; i-- {
+		errs = append(errs, d.stops[i]())
+	}
+	d.stops = nil
+	return errors.Join(errs...)
+}
+
+// start brings everything up in order. What was started before an error is for stop.
+func (d *daemon) start(ctx context.Context, opt Options) error {
+	d.phase.set("starting")
+	if err := d.startTelemetry(ctx, opt); err != nil {
+		return err
+	}
+	if err := d.startAdmin(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	fresh, err := d.startStore(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.startEngine(ctx, fresh); err != nil {
+		return err
+	}
+	if err := d.startGRPC(ctx); err != nil {
+		return err
+	}
+	d.phase.set("")
+	return d.announce(fresh, time.Since(began))
+}

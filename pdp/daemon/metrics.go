@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// Metrics of the state. They are read when somebody scrapes, and cost nothing otherwise. Those of calls and decisions are package server's.
+const (
+	metricRevision  = "jobward.head.revision" // grows by one with every change
+	metricEpoch     = "jobward.epoch"         // raised by every restore
+	metricRecords   = "jobward.records"       // by kind
+	metricAuditLost = "jobward.audit.lost"    // decisions that the audit log could not keep
+)
+
+// kindNames are the values of the label "kind".
+func kindNames() map[state.Kind]string {
+	return map[state.Kind]string{
+		state.KindGroup: "group", state.KindProject: "project", state.KindUser: "user", state.KindMembers: "members",
+		state.KindAllowlist: "allowlist", state.KindJob: "job", state.KindReplaced: "replaced", state.KindRunner: "runner",
+		state.KindDeath: "death", state.KindRequest: "request", state.KindInstance: "instance", state.KindCatalogue: "catalogue",
+	}
+}
+
+// measure registers the metrics of the state until stop.
+func (d *daemon) measure() error {
+	m := d.telemetry.Meters.Meter("github.com/jobward/jobward/pdp/daemon")
+	revision, err1 := m.Int64ObservableGauge(metricRevision, metric.WithDescription("Revision of the newest committed change."))
+	epoch, err2 := m.Int64ObservableGauge(metricEpoch, metric.WithDescription("Counter of the history's epoch."))
+	records, err3 := m.Int64ObservableGauge(metricRecords, metric.WithDescription("Records held, by kind."))
+	lost, err4 := m.Int64ObservableCounter(metricAuditLost, metric.WithDescription("Decisions that the audit log could not keep."), metric.WithUnit("{decision}"))
+	for _, err := range []error{err1, err2, err3, err4} {
+		if err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	labels := map[state.Kind]metric.MeasurementOption{}
+	for kind, name := range kindNames() {
+		labels[kind] = metric.WithAttributes(attribute.String("kind", name))
+	}
+	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		mark := d.engine.View().Mark()
+		o.ObserveInt64(revision, int64(mark.Revision))
+		o.ObserveInt64(epoch, int64(mark.Epoch.Counter))
+		o.ObserveInt64(lost, int64(d.engine.AuditLost()))
+		counts := d.engine.View().Counts()
+		for kind, label := range labels {
+			o.ObserveInt64(records, int64(counts[kind]), label)
+		}
+		return nil
+	}, revision, epoch, records, lost)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	d.onStop(registered.Unregister)
+	return nil
+}

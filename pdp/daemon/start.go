@@ -1,0 +1,256 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/telemetry"
+	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/state/badgerstore"
+)
+
+// telemetryFlush is how long the last of the telemetry may take to go out.
+const telemetryFlush = 3 * time.Second
+
+// startTelemetry makes the logger, and what is measured with.
+func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
+	if d.log, err = telemetry.NewLogger(opt.Stderr, d.LogFormat, d.LogLevel); err != nil {
+		return err
+	}
+	d.log.Info("starting", "version", Version())
+	for _, s := range opt.Shown {
+		if s.From != "" {
+			d.log.Info("setting", "name", s.Name, "value", s.Value, "from", s.From)
+		}
+	}
+	if d.development {
+		d.log.Warn("DEVELOPMENT MODE: there is no TLS and nobody is asked who they are; whoever can connect may do everything. " +
+			"Not for tokens that open anything real. To end it set tls-cert-file, tls-key-file and callers-file")
+	}
+	d.telemetry, err = telemetry.Start(ctx, telemetry.Options{Service: "jobward-pdp", Version: Version(), Log: d.log})
+	if err != nil {
+		return settingsError{err}
+	}
+	d.onStop(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), telemetryFlush)
+		defer cancel()
+		if err := d.telemetry.Shutdown(ctx); err != nil {
+			d.log.Warn("the last of the telemetry was not exported", "error", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// startAdmin takes the admin address, so that machines can tell "alive and loading" from "dead".
+func (d *daemon) startAdmin(ctx context.Context) error {
+	if d.plan.admin == nil {
+		return nil
+	}
+	l, err := listen(ctx, *d.plan.admin, d.SocketMode)
+	if err != nil {
+		return fmt.Errorf("admin-addr: %w", err)
+	}
+	var config *tls.Config
+	if d.adminTLS != nil {
+		config = d.adminTLS.Config()
+		d.background(func(ctx context.Context) {
+			d.adminTLS.Run(ctx, reloadEvery, d.reloaded("TLS files of the admin listener"))
+		})
+	}
+	d.admin = startAdmin(l, config, adminHandler(&d.phase, d.telemetry.Scrape), d.log)
+	d.onStop(d.admin.close)
+	return nil
+}
+
+// startStore opens the store, and tells whether it has never held anything.
+func (d *daemon) startStore(ctx context.Context) (fresh bool, err error) {
+	dir, err := filepath.Abs(d.DataDir)
+	if err != nil {
+		return false, fmt.Errorf("data-dir: %w", err)
+	}
+	d.phase.set("opening the store")
+	d.log.Info("opening the store", "dir", dir)
+	d.store, err = badgerstore.Open(ctx, badgerstore.Options{
+		Dir: dir, Logger: d.log, Memtable: int64(d.MemtableSize), History: d.History, Reserve: int64(d.MinFreeDisk), Ballast: int64(d.Ballast),
+		Fault: d.fault,
+	})
+	if err != nil {
+		return false, err
+	}
+	d.onStop(d.store.Close)
+	mark, _ := d.store.Head()
+	return mark.Revision == 0, nil
+}
+
+// startEngine loads the store into memory, then commits what the settings want to be in it.
+func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
+	d.phase.set("loading the store into memory")
+	began := time.Now()
+	d.engine, err = engine.New(ctx, engine.Options{
+		Store: d.store, Tokens: d.tokens, MaxTimeout: d.MaxTimeout, DefaultTimeout: d.DefaultTimeout, Retention: d.Retention,
+		AuditRetention: d.AuditRetention, AuditSample: d.AuditSample, Logger: d.log,
+	})
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	d.onStop(func() error { d.engine.Close(); return nil })
+	mark, _ := d.store.Head()
+	d.log.Info("loaded the store", "mark", mark.String(), "took", time.Since(began).Round(time.Millisecond).String())
+	if err := d.measure(); err != nil {
+		return err
+	}
+	if err := d.commitCatalogue(ctx); err != nil {
+		return err
+	}
+	if fresh && d.development && d.SampleWorld {
+		d.phase.set("loading the sample world")
+		if err := loadSampleWorld(ctx, d.engine); err != nil {
+			return err
+		}
+		d.log.Info("loaded the sample world into the new store")
+	}
+	return nil
+}
+
+// commitCatalogue makes the catalogue file part of the history, because decisions are judged on history alone (PROTOCOL R15).
+func (d *daemon) commitCatalogue(ctx context.Context) error {
+	if d.catalogue == nil || string(d.catalogue) == string(d.engine.GetCatalogue(ctx).Document) {
+		return nil
+	}
+	_, done, err := d.engine.UpdateCatalogue(ctx, engine.Actor{Name: "catalogue-file", Admin: true}, engine.CatalogueEdit{Document: d.catalogue})
+	if err != nil {
+		return fmt.Errorf("catalogue-file: %w", err)
+	}
+	d.log.Info("committed the permission catalogue", "file", d.CatalogueFile, "revision", done.Revision)
+	return nil
+}
+
+// startGRPC takes the addresses first and serves last, so that nothing is answered when one of them cannot be had.
+func (d *daemon) startGRPC(ctx context.Context) error {
+	d.phase.set("taking the addresses for calls")
+	var addrs []net.Addr
+	for _, a := range d.plan.grpc {
+		l, err := listen(ctx, a, d.SocketMode)
+		if err != nil {
+			return fmt.Errorf("grpc-addr: %w", err)
+		}
+		d.listeners = append(d.listeners, l)
+		d.onStop(func() error {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
+		addrs = append(addrs, l.Addr())
+	}
+	auth, err := d.authenticator(addrs)
+	if err != nil {
+		return err
+	}
+	s, err := d.newServer(auth)
+	if err != nil {
+		return err
+	}
+	d.grpc = grpc.NewServer(append(d.transport(), s.ServerOptions()...)...)
+	s.Register(d.grpc)
+	d.health = health.NewServer()
+	for service := range d.grpc.GetServiceInfo() {
+		d.health.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)
+	}
+	healthpb.RegisterHealthServer(d.grpc, d.health)
+	if d.Reflection {
+		reflection.RegisterV1(d.grpc)
+	}
+	d.onStop(func() error { d.cutOff(); return nil })
+	for _, l := range d.listeners {
+		go func() {
+			if err := d.grpc.Serve(l); err != nil {
+				d.fail(fmt.Errorf("the listener at %s ended: %w", l.Addr(), err))
+			}
+		}()
+	}
+	return nil
+}
+
+// authenticator tells who calls, and judges once more, on the addresses that were really taken, whether development mode is in place.
+func (d *daemon) authenticator(addrs []net.Addr) (identity.Authenticator, error) {
+	if d.development {
+		return identity.NewDevelopment(addrs...)
+	}
+	d.background(func(ctx context.Context) { d.callers.Run(ctx, reloadEvery, d.reloaded("callers file")) })
+	return d.callers, nil
+}
+
+// transport is how connections are kept.
+func (d *daemon) transport() []grpc.ServerOption {
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(int(d.MaxMessageSize)),
+		grpc.MaxConcurrentStreams(d.MaxStreams),
+		grpc.MaxHeaderListSize(16 << 10),
+		grpc.ConnectionTimeout(10 * time.Second),
+		// Heartbeats are messages; these pings only find connections whose other end is gone. Clients may ping as often as grpc-go lets them.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionAge: d.MaxConnectionAge, MaxConnectionAgeGrace: d.ShutdownGrace,
+		}),
+		grpc.WaitForHandlers(true),
+	}
+	if d.tls != nil {
+		d.background(func(ctx context.Context) { d.tls.Run(ctx, reloadEvery, d.reloaded("TLS files")) })
+		opts = append(opts, grpc.Creds(newDoorCredentials(credentials.NewTLS(d.tls.Config()))))
+	}
+	return opts
+}
+
+// reloaded reports on files that changed.
+func (d *daemon) reloaded(what string) func(error) {
+	return func(err error) {
+		if err != nil {
+			d.log.Error("what has changed cannot be used; the last good one stays in force", "what", what, "error", err)
+			return
+		}
+		d.log.Info("taken over what has changed", "what", what)
+	}
+}
+
+// background runs f until stop, which waits for it.
+func (d *daemon) background(f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { f(ctx) })
+	d.onStop(func() error { cancel(); done.Wait(); return nil })
+}
+
+// fail ends the process with an error; the first one counts.
+func (d *daemon) fail(err error) {
+	select {
+	case d.failed <- err:
+	default:
+	}
+}
+
+func (d *daemon) addresses() Addresses {
+	var a Addresses
+	for _, l := range d.listeners {
+		a.GRPC = append(a.GRPC, l.Addr())
+	}
+	if d.admin != nil {
+		a.Admin = d.admin.addr
+	}
+	return a
+}
