@@ -91,6 +91,12 @@ func TestFillForgets(t *testing.T) {
 	if want := DecisionToProto(&empty, ""); !proto.Equal(&a.msg, want) {
 		t.Errorf("what is left is %v; want %v", &a.msg, want)
 	}
+	d.Entry, d.RoleScope = d.RoleScope, d.Entry
+	a.fill(&d, "", nil)
+	if want := DecisionToProto(&d, ""); !proto.Equal(&a.msg, want) {
+		t.Errorf("with the scopes exchanged it is %v; want %v", &a.msg, want)
+	}
+	a.fill(&empty, "", nil)
 	a.msg.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
 		if f.Name() != "reason" {
 			t.Errorf("%s is still set", f.Name())
@@ -131,8 +137,12 @@ func TestAnswers(t *testing.T) {
 // TestKeysAreNotShared: appending to the keys of one answer does not reach the next.
 func TestKeysAreNotShared(t *testing.T) {
 	var a Answers
-	a.Reset(2)
 	d := full()
+	a.Reset(9)
+	for range 9 { // so that there is room behind the first keys of the next round
+		a.Add(&d, "")
+	}
+	a.Reset(2)
 	a.Add(&d, "")
 	a.Add(&d, "")
 	first, second := a.Decisions()[0], a.Decisions()[1]

@@ -85,7 +85,7 @@ func TestStatusRoundTrip(t *testing.T) {
 // has the form of AIP-193. Translating twice changes nothing.
 func TestOneErrorInfo(t *testing.T) {
 	withOther, err := status.New(codes.NotFound, "x").WithDetails(
-		&errdetails.ErrorInfo{Reason: "THEIRS", Domain: "elsewhere.example"}, &errdetails.ErrorInfo{Reason: "OURS", Domain: Domain})
+		&errdetails.ErrorInfo{Reason: "OURS", Domain: Domain}, &errdetails.ErrorInfo{Reason: "THEIRS", Domain: "elsewhere.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestCauseStays(t *testing.T) {
 // TestStatusFits: hostile sizes and bytes still make a status that fits into 8 KiB of
 // headers and can be encoded.
 func TestStatusFits(t *testing.T) {
-	huge := strings.Repeat("ü", 5000) + "\xff"
+	huge := "x\xff" + strings.Repeat("ü", 5000) // a cut falls into the middle of a letter
 	e := &authz.Error{Kind: authz.KindInvalid, Code: "X", Message: huge}
 	for range 1000 {
 		e.Violations = append(e.Violations, authz.Violation{Field: huge, Message: huge})
