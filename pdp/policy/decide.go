@@ -47,7 +47,7 @@ const NumRules = len(rules)
 // concurrent use.
 type Walk struct {
 	w   World
-	req *authz.Request
+	req authz.Request // by value: a pointer would move every caller's question to the heap
 	now authz.Stamp
 	dec authz.Decision
 	rec *recorder
@@ -89,7 +89,7 @@ func Decide(w World, req authz.Request, now authz.Stamp) authz.Decision {
 
 func (k *Walk) run(w World, req *authz.Request, now authz.Stamp, rec *recorder) authz.Decision {
 	*k = Walk{
-		w: w, req: req, now: now, rec: rec, groups: k.groups[:0], tgtGr: k.tgtGr[:0],
+		w: w, req: *req, now: now, rec: rec, groups: k.groups[:0], tgtGr: k.tgtGr[:0],
 		dec: authz.Decision{Revision: w.Revision(), Keys: k.dec.Keys[:0]},
 	}
 	verdict := authz.ReasonNone
@@ -116,7 +116,7 @@ func (k *Walk) run(w World, req *authz.Request, now authz.Stamp, rec *recorder) 
 	if k.tok.Job != "" && !verdict.Dead() {
 		first.ValidFor = k.validFor()
 	}
-	k.req, k.w, k.rec = nil, nil, nil
+	k.w, k.rec = nil, nil
 	k.dec.Keys = first.Keys
 	return first
 }

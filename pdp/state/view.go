@@ -53,6 +53,7 @@ type View struct {
 	users    slab[userRow]
 	jobs     slab[jobRow]
 	runners  slab[runnerRow]
+	pulses   slab[pulseRow]
 	replaced slab[replacedRow]
 	deaths   slab[deathRow]
 	requests slab[requestRow]
@@ -64,12 +65,14 @@ type View struct {
 	// Orders: id, or hash of the job id, and row.
 	groupOrder, projectOrder, userOrder, jobOrder pairs
 	// Reverse indexes: scope and user, caller's scope and project, target and source,
-	// group and the scope in it, runner's row and job's row.
-	membersOf, listedOn, outboundOf, children, beating pairs
+	// group and the scope in it.
+	membersOf, listedOn, outboundOf, children pairs
 
 	// keys and was are memory for Apply to work in.
 	keys, was []uint64
 	buf       []byte
+
+	worlds sync.Pool // of *world
 
 	// sweepAt is where the last search for outdated records stopped; sweepMu, taken
 	// before mu, guards it.
@@ -93,6 +96,7 @@ func DefaultInstance() Instance {
 // NewView gives an empty view at revision 0.
 func NewView() *View {
 	v := &View{seed: maphash.MakeSeed(), salt: rand.Uint64()}
+	v.worlds.New = func() any { return new(world) }
 	v.clear()
 	v.build()
 	return v
@@ -114,7 +118,7 @@ func (v *View) clear() {
 	v.counts = [NumKinds]int{}
 	v.groups, v.projects, v.users = newSlab[groupRow](), newSlab[projectRow](), newSlab[userRow]()
 	v.jobs, v.runners, v.replaced = newSlab[jobRow](), newSlab[runnerRow](), newSlab[replacedRow]()
-	v.deaths, v.requests = newSlab[deathRow](), newSlab[requestRow]()
+	v.pulses, v.deaths, v.requests = newSlab[pulseRow](), newSlab[deathRow](), newSlab[requestRow]()
 	for _, ix := range []*index{
 		&v.groupIDs, &v.projectIDs, &v.userIDs, &v.jobIDs, &v.runnerIDs,
 		&v.digests, &v.oldDigests, &v.deathIDs, &v.requestIDs, &v.groupNames, &v.projectNames,
@@ -129,7 +133,7 @@ func (v *View) clear() {
 func (v *View) trees() []*pairs {
 	return []*pairs{
 		&v.groupOrder, &v.projectOrder, &v.userOrder, &v.jobOrder,
-		&v.membersOf, &v.listedOn, &v.outboundOf, &v.children, &v.beating,
+		&v.membersOf, &v.listedOn, &v.outboundOf, &v.children,
 	}
 }
 

@@ -47,7 +47,7 @@ func (v *View) putJob(r *Job, mod authz.Revision) {
 	}
 	j := v.jobs.at(row)
 	j.digest, j.issued, j.status = r.Digest, r.Issued, r.Status
-	j.expires, j.started, j.term, j.pipeline = r.Expires, r.IssuedAt, int64(r.Term), r.Pipeline
+	j.expires, j.started, j.pipeline = r.Expires, r.IssuedAt, r.Pipeline
 	j.mod, j.ended, j.endedAt = mod, r.Ended, r.EndedAt
 	set(&j.flags, jobErased, r.Erased)
 	set(&j.flags, jobLapsed, r.Lapsed)
@@ -61,7 +61,7 @@ func (v *View) linkJob(row uint32, j *jobRow, r *Job) {
 	if !r.Digest.IsZero() {
 		v.digests.insert(v.hashDigest(&j.digest), row)
 	}
-	j.project, j.user, j.runner = 0, 0, 0
+	j.project, j.user, j.pulse = 0, 0, 0
 	if r.Project != 0 {
 		j.project = v.needProject(int64(r.Project))
 		v.projects.at(j.project).refs++
@@ -70,12 +70,12 @@ func (v *View) linkJob(row uint32, j *jobRow, r *Job) {
 		j.user = v.needUser(int64(r.User))
 		v.users.at(j.user).refs++
 	}
-	if r.Runner != "" || r.Term > 0 {
-		j.runner = v.needRunner(r.Runner)
-		v.runners.at(j.runner).refs++
+	if r.Runner != "" || r.Term != 0 {
+		j.pulse = v.needPulse(v.needRunner(r.Runner), int64(r.Term))
+		v.pulses.at(j.pulse).refs++
 	}
 	j.limits = v.limits.hold(limitsKey(nil, r.Limits), func() policy.Limits { return cloneLimits(r.Limits) })
-	if j.beating() {
+	if v.beats(j) {
 		v.startBeating(row, j)
 	}
 }
@@ -85,8 +85,8 @@ func (v *View) unlinkJob(row uint32, j *jobRow) {
 	if !j.digest.IsZero() {
 		v.digests.remove(v.hashDigest(&j.digest), row)
 	}
-	if j.beating() {
-		v.stopBeating(row, j)
+	if v.beats(j) {
+		v.stopBeating(j)
 	}
 }
 
@@ -101,9 +101,9 @@ func (v *View) letJobGo(was *jobRow) {
 		v.users.at(was.user).refs--
 		v.tidyUser(was.user)
 	}
-	if was.runner != 0 {
-		v.runners.at(was.runner).refs--
-		v.tidyRunner(was.runner)
+	if was.pulse != 0 {
+		v.pulses.at(was.pulse).refs--
+		v.tidyPulse(was.pulse)
 	}
 	v.limits.letGo(was.limits)
 }
@@ -163,7 +163,7 @@ func (v *View) job(row uint32) *Job {
 	j := v.jobs.at(row)
 	return &Job{
 		ID: authz.JobID(v.text.get(j.id)), Digest: j.digest, Project: v.projectID(j.project), User: v.userID(j.user),
-		Pipeline: j.pipeline, Ref: v.text.get(j.ref), Runner: v.runnerID(j.runner), Term: time.Duration(j.term),
+		Pipeline: j.pipeline, Ref: v.text.get(j.ref), Runner: v.runnerID(v.runnerOf(j)), Term: time.Duration(v.term(j)),
 		Issued: j.issued, IssuedAt: j.started, Expires: j.expires, Status: j.status,
 		Erased: j.flags&jobErased != 0, Lapsed: j.flags&jobLapsed != 0, Ended: j.ended, EndedAt: j.endedAt,
 		Limits: v.limits.at(j.limits),
@@ -235,7 +235,7 @@ func (v *View) someJobs(jobs []*Job, from pair, f JobFilter, limit int) (_ []*Jo
 		row := uint32(p.lo)
 		j := v.jobs.at(row)
 		if (f.Project == 0 || j.project == project) && (f.User == 0 || j.user == user) &&
-			(f.Runner == "" || j.runner == runner) && (!f.Alive || j.alive()) {
+			(f.Runner == "" || v.runnerOf(j) == runner) && (!f.Alive || j.alive()) {
 			jobs = append(jobs, v.job(row))
 		}
 		return true

@@ -99,12 +99,14 @@ func (v *View) PathOf(id authz.ProjectID) (string, bool) {
 		return "", false
 	}
 	p := v.projects.at(row)
-	name := v.text.get(p.name)
+	above := v.text.get(p.space)
 	if p.group != 0 {
-		above, ok := v.groupPath(p.group)
-		return above + "/" + name, ok
+		above, _ = v.groupPath(p.group)
 	}
-	return v.text.get(p.space) + "/" + name, p.space != 0
+	if above == "" {
+		return "", false
+	}
+	return above + "/" + v.text.get(p.name), true
 }
 
 // GroupPath gives the full path of a group.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -65,21 +66,21 @@ const (
 	userDead // has a Death
 )
 
-// jobRow fills two cache lines; a decision reads the first, and expires and term.
+// jobRow fills two cache lines; a decision reads the first, and expires and started.
 type jobRow struct {
 	digest           authz.Digest
 	issued           authz.Revision
 	project, user    uint32
 	id, limits       uint32
-	runner           uint32 // set when the job names one, or has a term
+	pulse            uint32 // zero when the job names no runner and has no term
 	status           authz.JobStatus
 	flags            uint8
 	expires, started authz.Stamp
-	term             int64
 	pipeline         int64
 	mod, ended       authz.Revision
 	endedAt          authz.Stamp
 	ref              uint32
+	next, prev       uint32 // among the beating jobs of its pulse
 }
 
 const (
@@ -91,17 +92,22 @@ func (j *jobRow) alive() bool {
 	return j.ended == 0 && j.status.Executing() && j.flags == 0 && !j.digest.IsZero()
 }
 
-// beating reports whether the job's life hangs on its runner's heartbeat.
-func (j *jobRow) beating() bool { return j.term > 0 && j.alive() }
-
 type runnerRow struct {
-	mod  authz.Revision
-	beat authz.Stamp
-	// minTerm is the least term among the beating jobs, atMin how many have it.
-	minTerm        int64
-	beating, atMin uint32
-	id             uint32
-	refs           uint32 // jobs that name it
+	mod   authz.Revision
+	beat  authz.Stamp
+	id    uint32
+	pulse uint32 // the first of its pulses
+}
+
+// pulseRow gathers the jobs of one runner with one term: what they share, and a list
+// of those that live by its heartbeat. As long as the runner has been heard of within
+// the term, none of them can have lapsed.
+type pulseRow struct {
+	term   int64
+	runner uint32
+	next   uint32 // of the same runner
+	refs   uint32 // jobs that have it, dead ones too
+	first  uint32 // of the beating jobs
 }
 
 type replacedRow struct {
@@ -212,19 +218,25 @@ func half(s string, i int) uint32 {
 // starting with key<<shift; -1 if there is none.
 func find(list string, size int, key uint64, shift uint) int {
 	lo, hi := 0, len(list)/size
-	for lo < hi {
+	for hi-lo > findPlain {
 		mid := int(uint(lo+hi) >> 1)
 		if word(list, mid*size)>>shift < key {
 			lo = mid + 1
 		} else {
-			hi = mid
+			hi = mid + 1
 		}
 	}
-	if lo*size < len(list) && word(list, lo*size)>>shift == key {
-		return lo * size
+	for i := lo * size; i < hi*size; i += size {
+		if word(list, i)>>shift == key {
+			return i
+		}
 	}
 	return -1
 }
+
+// findPlain is how many entries are faster to look through than to halve: the
+// processor guesses the former right.
+const findPlain = 16
 
 // The hashes of the indexes are seeded: nobody can choose names or ids that collide.
 
@@ -232,11 +244,10 @@ func (v *View) hashID(id int64) uint32 { return uint32(mix(uint64(id)^v.salt) >>
 
 func (v *View) hashDigest(d *authz.Digest) uint32 {
 	h := v.salt
-	for i := 0; i < len(d); i += 8 {
-		h = mix(h ^ uint64(d[i]) ^ uint64(d[i+1])<<8 ^ uint64(d[i+2])<<16 ^ uint64(d[i+3])<<24 ^
-			uint64(d[i+4])<<32 ^ uint64(d[i+5])<<40 ^ uint64(d[i+6])<<48 ^ uint64(d[i+7])<<56)
+	for i, k := range [...]uint64{0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xd6e8feb86659fd93} {
+		h ^= binary.LittleEndian.Uint64(d[8*i:]) * k
 	}
-	return uint32(h >> 32)
+	return uint32(mix(h) >> 32)
 }
 
 func (v *View) hashText(s string) uint32 { return uint32(maphash.String(v.seed, s) >> 32) }

@@ -29,11 +29,57 @@ func (v *View) needRunner(id string) uint32 {
 
 // tidyRunner releases a row that nothing needs.
 func (v *View) tidyRunner(row uint32) {
-	if r := v.runners.at(row); r.mod == 0 && r.refs == 0 {
+	if r := v.runners.at(row); r.mod == 0 && r.pulse == 0 {
 		v.runnerIDs.remove(v.hashText(v.text.get(r.id)), row)
 		v.text.set(owner{textRunner, row}, "")
 		v.runners.release(row)
 	}
+}
+
+// needPulse finds or makes the pulse of a runner for a term. A runner's jobs have few
+// different terms, if not one.
+func (v *View) needPulse(runner uint32, term int64) uint32 {
+	n := v.runners.at(runner)
+	for row := n.pulse; row != 0; row = v.pulses.at(row).next {
+		if v.pulses.at(row).term == term {
+			return row
+		}
+	}
+	row := v.pulses.add()
+	*v.pulses.at(row) = pulseRow{term: term, runner: runner, next: n.pulse}
+	n.pulse = row
+	return row
+}
+
+// tidyPulse releases a row that nothing needs.
+func (v *View) tidyPulse(row uint32) {
+	p := v.pulses.at(row)
+	if p.refs > 0 {
+		return
+	}
+	runner := p.runner
+	at := &v.runners.at(runner).pulse
+	for *at != row {
+		at = &v.pulses.at(*at).next
+	}
+	*at = p.next
+	v.pulses.release(row)
+	v.tidyRunner(runner)
+}
+
+// runnerOf gives the row of a job's runner, and term its heartbeat term; zero for none.
+func (v *View) runnerOf(j *jobRow) uint32 {
+	if j.pulse == 0 {
+		return 0
+	}
+	return v.pulses.at(j.pulse).runner
+}
+
+func (v *View) term(j *jobRow) int64 {
+	if j.pulse == 0 {
+		return 0
+	}
+	return v.pulses.at(j.pulse).term
 }
 
 func (v *View) runnerID(row uint32) string {
@@ -63,55 +109,40 @@ func (v *View) deleteRunner(id string) {
 	v.tidyRunner(row)
 }
 
-// startBeating and stopBeating keep a runner's set of jobs that live by its heartbeat,
-// and the least term among them: as long as that is not over, none can have lapsed.
+// beats reports whether a job's life hangs on its runner's heartbeat.
+func (v *View) beats(j *jobRow) bool { return v.term(j) > 0 && j.alive() }
+
+// startBeating and stopBeating keep a pulse's list of jobs that live by it.
 func (v *View) startBeating(row uint32, j *jobRow) {
-	v.beating.insert(pair{uint64(j.runner), uint64(row)})
-	n := v.runners.at(j.runner)
-	n.beating++
-	switch {
-	case n.beating == 1 || j.term < n.minTerm:
-		n.minTerm, n.atMin = j.term, 1
-	case j.term == n.minTerm:
-		n.atMin++
+	p := v.pulses.at(j.pulse)
+	j.next, j.prev = p.first, 0
+	if p.first != 0 {
+		v.jobs.at(p.first).prev = row
 	}
+	p.first = row
 }
 
-func (v *View) stopBeating(row uint32, j *jobRow) {
-	v.beating.remove(pair{uint64(j.runner), uint64(row)})
-	n := v.runners.at(j.runner)
-	n.beating--
-	if j.term != n.minTerm {
-		return
+func (v *View) stopBeating(j *jobRow) {
+	if j.prev != 0 {
+		v.jobs.at(j.prev).next = j.next
+	} else {
+		v.pulses.at(j.pulse).first = j.next
 	}
-	if n.atMin--; n.atMin > 0 || n.beating == 0 {
-		return
+	if j.next != 0 {
+		v.jobs.at(j.next).prev = j.prev
 	}
-	v.beatingJobs(j.runner, func(o *jobRow, _ uint32) bool {
-		switch {
-		case n.atMin == 0 || o.term < n.minTerm:
-			n.minTerm, n.atMin = o.term, 1
-		case o.term == n.minTerm:
-			n.atMin++
-		}
-		return true
-	})
-}
-
-// beatingJobs calls fn for the jobs that live by a runner's heartbeat, until it gives
-// false.
-func (v *View) beatingJobs(runner uint32, fn func(j *jobRow, row uint32) bool) {
-	v.beating.scan(pair{uint64(runner), 0}, func(p pair) bool {
-		return p.hi == uint64(runner) && fn(v.jobs.at(uint32(p.lo)), uint32(p.lo))
-	})
 }
 
 // deadline is the end of a job's heartbeat term, zero without one.
 func (v *View) deadline(j *jobRow) authz.Stamp {
-	if j.term <= 0 {
+	if j.pulse == 0 {
 		return 0
 	}
-	return max(j.started, v.runners.at(j.runner).beat) + authz.Stamp(j.term)
+	p := v.pulses.at(j.pulse)
+	if p.term <= 0 {
+		return 0
+	}
+	return max(j.started, v.runners.at(p.runner).beat) + authz.Stamp(p.term)
 }
 
 // Runner gives the heartbeat of a runner and the revision that last changed it.
@@ -130,12 +161,15 @@ func (v *View) Runner(id string) (*Runner, authz.Revision, bool) {
 func (v *View) RunnerJobs(id string) []*Job {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
+	runner := v.findRunner(id)
+	if runner == 0 {
+		return nil
+	}
 	var jobs []*Job
-	if runner := v.findRunner(id); runner != 0 {
-		v.beatingJobs(runner, func(_ *jobRow, row uint32) bool {
-			jobs = append(jobs, v.job(row))
-			return true
-		})
+	for row := v.runners.at(runner).pulse; row != 0; row = v.pulses.at(row).next {
+		for j := v.pulses.at(row).first; j != 0; j = v.jobs.at(j).next {
+			jobs = append(jobs, v.job(j))
+		}
 	}
 	return jobs
 }
@@ -145,32 +179,36 @@ func (v *View) HeartbeatRunners() []string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	var ids []string
-	for row := uint32(1); row < v.runners.next; row++ {
-		if v.runners.at(row).beating > 0 {
-			ids = append(ids, v.runnerID(row))
+	for row := uint32(1); row < v.pulses.next; row++ {
+		if p := v.pulses.at(row); p.first != 0 {
+			ids = append(ids, v.runnerID(p.runner))
 		}
 	}
 	slices.Sort(ids)
-	return ids
+	return slices.Compact(ids)
 }
 
 // LapsedJobs gives up to limit live jobs whose heartbeat term is over at now. It looks
-// only at the jobs of runners that have been silent for the least of their terms.
+// only at the jobs of runners that have been silent for a term.
 func (v *View) LapsedJobs(now authz.Stamp, limit int) []authz.JobID {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	var ids []authz.JobID
-	for row := uint32(1); row < v.runners.next && len(ids) < limit; row++ {
-		n := v.runners.at(row)
-		if n.beating == 0 || n.beat+authz.Stamp(n.minTerm) > now {
+	for row := uint32(1); row < v.pulses.next; row++ {
+		p := v.pulses.at(row)
+		if p.first == 0 || v.runners.at(p.runner).beat+authz.Stamp(p.term) > now {
 			continue
 		}
-		v.beatingJobs(row, func(j *jobRow, _ uint32) bool {
+		for job := p.first; job != 0; {
+			j := v.jobs.at(job)
 			if v.deadline(j) <= now {
+				if len(ids) >= limit {
+					return ids
+				}
 				ids = append(ids, authz.JobID(v.text.get(j.id)))
 			}
-			return len(ids) < limit
-		})
+			job = j.next
+		}
 	}
 	return ids
 }

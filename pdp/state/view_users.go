@@ -222,9 +222,12 @@ func (v *View) role(user uint32, scope authz.Scope) authz.Role {
 	if user == 0 {
 		return authz.RoleNone
 	}
-	list := v.text.get(v.users.at(user).members)
-	if i := find(list, memberBytes, scopeKey(scope), roleBits); i >= 0 {
-		return authz.Role(list[i])
+	return roleIn(v.text.get(v.users.at(user).members), scope)
+}
+
+func roleIn(members string, scope authz.Scope) authz.Role {
+	if i := find(members, memberBytes, scopeKey(scope), roleBits); i >= 0 {
+		return authz.Role(members[i])
 	}
 	return authz.RoleNone
 }

@@ -8,65 +8,102 @@ import (
 // Decide answers req as of now at the view's present revision. The decision's keys
 // belong to k and are good until its next use.
 func (v *View) Decide(k *policy.Walk, req authz.Request, now authz.Stamp) authz.Decision {
+	w := v.worlds.Get().(*world)
+	defer v.worlds.Put(w)
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return k.Decide((*world)(v), req, now)
+	*w = world{v: v}
+	return k.Decide(w, req, now)
 }
 
 // Explain answers as Decide does, and tells every rule with what it saw.
 func (v *View) Explain(k *policy.Walk, req authz.Request, now authz.Stamp) (authz.Decision, []policy.Step) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return k.Explain((*world)(v), req, now)
+	return k.Explain(&world{v: v}, req, now)
 }
 
-// world is the view as a decision sees it: under the lock.
-type world View
+// world is the view as one decision sees it, under the lock. A decision asks about the
+// same few records again and again, so it remembers where they are: looking up an id
+// costs up to two visits to main memory, and a decision has only a dozen or so.
+type world struct {
+	v      *View
+	source place // the project of the token's job
+	target place // the last other project asked for
+	user   place
+}
+
+// place is where a project or user is. A row of 0 says that there is none.
+type place struct {
+	id  int64
+	row uint32
+	// got says that list is there: the inbound entries of a project, the memberships of
+	// a user.
+	got  bool
+	list string
+}
 
 var _ policy.World = (*world)(nil)
 
-func (w *world) Revision() authz.Revision     { return w.revision }
-func (w *world) Instance() policy.Instance    { return w.instance.Instance }
-func (w *world) Catalogue() *policy.Catalogue { return w.catalogue }
+func (w *world) project(id authz.ProjectID) *place {
+	if int64(id) == w.source.id {
+		return &w.source
+	}
+	if int64(id) != w.target.id {
+		w.target = place{id: int64(id), row: w.v.findProject(int64(id))}
+	}
+	return &w.target
+}
+
+func (w *world) member(id authz.UserID) *place {
+	if int64(id) != w.user.id {
+		w.user = place{id: int64(id), row: w.v.findUser(int64(id))}
+	}
+	return &w.user
+}
+
+func (w *world) Revision() authz.Revision     { return w.v.revision }
+func (w *world) Instance() policy.Instance    { return w.v.instance.Instance }
+func (w *world) Catalogue() *policy.Catalogue { return w.v.catalogue }
 
 func (w *world) Token(d authz.Digest) (policy.Token, bool) {
-	v := (*View)(w)
+	v := w.v
 	row, replaced := v.jobOfToken(&d)
 	if row == 0 {
 		return policy.Token{}, false
 	}
 	j := v.jobs.at(row)
+	w.source = place{id: int64(v.projectID(j.project)), row: j.project}
+	w.user = place{id: int64(v.userID(j.user)), row: j.user}
 	return policy.Token{
-		Job: authz.JobID(v.text.get(j.id)), Project: v.projectID(j.project), User: v.userID(j.user),
+		Job: authz.JobID(v.text.get(j.id)), Project: authz.ProjectID(w.source.id), User: authz.UserID(w.user.id),
 		Status: j.status, Erased: j.flags&jobErased != 0, Replaced: replaced, Lapsed: j.flags&jobLapsed != 0,
 		Issued: j.issued, Expires: j.expires, Deadline: v.deadline(j), Limits: v.limits.at(j.limits),
 	}, true
 }
 
 func (w *world) User(id authz.UserID) (policy.User, bool) {
-	v := (*View)(w)
-	row := v.findUser(int64(id))
-	if row == 0 {
+	at := w.member(id)
+	if at.row == 0 {
 		return policy.User{}, false
 	}
-	u := v.users.at(row)
+	u := w.v.users.at(at.row)
 	if u.mod == 0 {
 		return policy.User{}, false
 	}
 	out := policy.User{State: u.state, External: u.flags&userExternal != 0}
 	if u.flags&userDead != 0 {
-		out.DeadBefore = v.deadBefore(u.id | userDeath)
+		out.DeadBefore = w.v.deadBefore(u.id | userDeath)
 	}
 	return out, true
 }
 
 func (w *world) Project(id authz.ProjectID) (policy.Project, bool) {
-	v := (*View)(w)
-	row := v.findProject(int64(id))
-	if row == 0 {
+	at := w.project(id)
+	if at.row == 0 {
 		return policy.Project{}, false
 	}
-	p := v.projects.at(row)
+	p := w.v.projects.at(at.row)
 	if p.mod == 0 {
 		return policy.Project{}, false
 	}
@@ -77,29 +114,27 @@ func (w *world) Project(id authz.ProjectID) (policy.Project, bool) {
 		PushSelf: p.flags&projectPushSelf != 0, PushCross: p.flags&projectPushCross != 0,
 	}
 	if p.flags&projectDead != 0 {
-		out.DeadBefore = v.deadBefore(p.id)
+		out.DeadBefore = w.v.deadBefore(p.id)
 	}
 	return out, true
 }
 
 func (w *world) ProjectAt(path string) (authz.ProjectID, bool) {
-	v := (*View)(w)
-	row := v.projectAt(path)
-	return v.projectID(row), row != 0
+	row := w.v.projectAt(path)
+	return w.v.projectID(row), row != 0
 }
 
 func (w *world) Ancestors(id authz.ProjectID, buf []policy.Group) []policy.Group {
-	v := (*View)(w)
-	row := v.findProject(int64(id))
-	if row == 0 {
+	at := w.project(id)
+	if at.row == 0 {
 		return buf
 	}
-	group := v.projects.at(row).group
+	group := w.v.projects.at(at.row).group
 	for range MaxGroupDepth {
 		if group == 0 {
 			break
 		}
-		g := v.groups.at(group)
+		g := w.v.groups.at(group)
 		if g.mod == 0 {
 			break
 		}
@@ -110,29 +145,29 @@ func (w *world) Ancestors(id authz.ProjectID, buf []policy.Group) []policy.Group
 }
 
 func (w *world) Role(user authz.UserID, scope authz.Scope) authz.Role {
-	v := (*View)(w)
-	return v.role(v.findUser(int64(user)), scope)
+	at := w.member(user)
+	if !at.got && at.row != 0 {
+		at.got, at.list = true, w.v.text.get(w.v.users.at(at.row).members)
+	}
+	return roleIn(at.list, scope)
 }
 
 func (w *world) Inbound(target authz.ProjectID, caller authz.Scope) (policy.Entry, bool) {
-	v := (*View)(w)
-	row := v.findProject(int64(target))
-	if row == 0 {
-		return policy.Entry{}, false
+	at := w.project(target)
+	if !at.got && at.row != 0 {
+		at.got, at.list = true, w.v.text.get(w.v.projects.at(at.row).inbound)
 	}
-	list := v.text.get(v.projects.at(row).inbound)
-	i := find(list, inboundBytes, scopeKey(caller), entryBits)
+	i := find(at.list, inboundBytes, scopeKey(caller), entryBits)
 	if i < 0 {
 		return policy.Entry{}, false
 	}
-	return v.entry(list, i), true
+	return w.v.entry(at.list, i), true
 }
 
 func (w *world) Outbound(source, target authz.ProjectID) bool {
-	v := (*View)(w)
-	row := v.findProject(int64(source))
-	if row == 0 {
+	at := w.project(source)
+	if at.row == 0 {
 		return false
 	}
-	return find(v.text.get(v.projects.at(row).outbound), outboundBytes, uint64(target), 0) >= 0
+	return find(w.v.text.get(w.v.projects.at(at.row).outbound), outboundBytes, uint64(target), 0) >= 0
 }
