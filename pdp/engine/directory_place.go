@@ -187,27 +187,34 @@ func (d *draft) within(s authz.Scope) authz.GroupID {
 	return d.projectNow(authz.ProjectID(s.ID)).Group
 }
 
-// checkPlace asserts that nobody else will be in the place, or have the path by way of
-// a personal namespace and a group at the top with one name.
+// checkPlace asserts that nobody else will be in the place, or have its path.
 func (d *draft) checkPlace(field string, s authz.Scope, pl place) error {
+	if other := d.clash(s, pl); other.Valid() {
+		return errNameTaken(field, pl, other)
+	}
+	return nil
+}
+
+// clash finds somebody else who will be in a place, or have its path by way of a
+// personal namespace and a group at the top with one name.
+func (d *draft) clash(s authz.Scope, pl place) authz.Scope {
 	twin := pl
 	switch {
 	case pl.namespace != "":
-		twin.namespace = ""
-		if twin.group = d.topGroup(pl.namespace); twin.group == 0 {
-			twin = pl
+		if top := d.occupant(place{name: pl.namespace}); top.Valid() {
+			twin = place{group: authz.GroupID(top.ID), name: pl.name}
 		}
 	case pl.group != 0:
-		if g := d.groupNow(pl.group); g.Parent == 0 {
+		if g := d.groupNow(pl.group); g != nil && g.Parent == 0 {
 			twin = place{namespace: g.Name, name: pl.name}
 		}
 	}
 	for _, at := range []place{pl, twin} {
 		if other := d.occupant(at); other.Valid() && other != s {
-			return errNameTaken(field, pl, other)
+			return other
 		}
 	}
-	return nil
+	return authz.Scope{}
 }
 
 // checkTop asserts that what is in a group at the top that is new there, or has a new
@@ -239,11 +246,6 @@ func (d *draft) checkTop(field string, g *state.Group) error {
 		}
 		after = page[len(page)-1]
 	}
-}
-
-// topGroup finds the group that will be at the top with a name, zero if there is none.
-func (d *draft) topGroup(name string) authz.GroupID {
-	return authz.GroupID(d.occupant(place{name: name}).ID)
 }
 
 // occupant finds who will be in a place, nothing if nobody will.

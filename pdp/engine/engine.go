@@ -59,6 +59,7 @@ type Engine struct {
 
 	// directory makes this process the one writer of the directory; see directory.go.
 	directory sync.Mutex
+	halfway   halfway // guarded by directory
 
 	stop context.CancelFunc
 	done sync.WaitGroup
