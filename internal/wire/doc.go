@@ -17,6 +17,12 @@
 // ErrorInfo with the domain [Domain], and comes back on the other side as an
 // [authz.Error] of the same kind, code, message and violations.
 //
+// # What must not be printed
+//
+// CheckRequest, IssueResponse and the other messages with a token mark it with
+// debug_redact, which Go's protobuf does not honour: %v and protojson show it in clear
+// (P7). Log ids and decision ids, never messages.
+//
 // # What is hot
 //
 // The fields of Check, BatchCheck, CheckStream and Introspect are checked here by

@@ -247,7 +247,7 @@ func TestViolationsNameFields(t *testing.T) {
 		{"get both", &jobwardv1.GetProjectRequest{ProjectId: 1, FullPath: "a"}, []string{"project_id"}},
 		{"get neither", &jobwardv1.GetProjectRequest{}, []string{"project_id"}},
 		{"get by path", &jobwardv1.GetProjectRequest{FullPath: "a"}, nil},
-		{"members of nobody", &jobwardv1.ListMembersRequest{}, []string{"user_id"}},
+		{"members of nowhere", &jobwardv1.ListMembersRequest{Scope: &jobwardv1.Scope{}}, []string{"scope"}},
 		{"members of a group", &jobwardv1.ListMembersRequest{Scope: toGroup}, nil},
 		{"no changes", &jobwardv1.ApplyChangesRequest{}, []string{"changes"}},
 		{"empty change", &jobwardv1.ApplyChangesRequest{Changes: []*jobwardv1.Change{{}}}, []string{"changes[0].change"}},

@@ -1340,7 +1340,7 @@ type Listing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The project that the list belongs to.
 	OwnerProjectId int64 `protobuf:"varint,1,opt,name=owner_project_id,json=ownerProjectId,proto3" json:"owner_project_id,omitempty"`
-	// Its full path; empty when the user may not see it.
+	// Its full path.
 	OwnerPath string `protobuf:"bytes,2,opt,name=owner_path,json=ownerPath,proto3" json:"owner_path,omitempty"`
 	// The entry that names the project, or a group above it.
 	Entry         *AllowlistEntry `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`

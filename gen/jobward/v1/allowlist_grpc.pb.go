@@ -61,7 +61,7 @@ type AllowlistServiceClient interface {
 	// itself.
 	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
 	// ListListings tells which lists of other projects a project is on: inbound lists that let it in, itself or by a group above it,
-	// and outbound lists that name it.
+	// and outbound lists that name it. By owner; owners that the user may not see are left out.
 	ListListings(ctx context.Context, in *ListListingsRequest, opts ...grpc.CallOption) (*ListListingsResponse, error)
 }
 
@@ -176,7 +176,7 @@ type AllowlistServiceServer interface {
 	// itself.
 	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
 	// ListListings tells which lists of other projects a project is on: inbound lists that let it in, itself or by a group above it,
-	// and outbound lists that name it.
+	// and outbound lists that name it. By owner; owners that the user may not see are left out.
 	ListListings(context.Context, *ListListingsRequest) (*ListListingsResponse, error)
 	mustEmbedUnimplementedAllowlistServiceServer()
 }

@@ -794,9 +794,12 @@ type ApplyChangesRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// The batch is applied only if none of the records that it would change was changed after this revision, else ABORTED. Zero applies it
+	// in any case.
+	ExpectedRevision uint64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ApplyChangesRequest) Reset() {
@@ -850,11 +853,20 @@ func (x *ApplyChangesRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *ApplyChangesRequest) GetExpectedRevision() uint64 {
+	if x != nil {
+		return x.ExpectedRevision
+	}
+	return 0
+}
+
 // ApplyChangesResponse answers ApplyChanges.
 type ApplyChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many changes made a difference; zero for a repeated call.
+	Changed int32 `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
 	// What the changes did to answers that rest on them.
-	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Receipt       *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -887,6 +899,13 @@ func (x *ApplyChangesResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ApplyChangesResponse.ProtoReflect.Descriptor instead.
 func (*ApplyChangesResponse) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ApplyChangesResponse) GetChanged() int32 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
 }
 
 func (x *ApplyChangesResponse) GetReceipt() *Receipt {
@@ -987,7 +1006,8 @@ func (*SyncWorldRequest_Records) isSyncWorldRequest_Part() {}
 type SyncHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The PDP's revision as the caller had seen it before it began to take the world, from GetStatus or any answer. What was changed
-	// later is younger than the world and left alone.
+	// later is younger than the world and left alone. Zero leaves nothing alone but what is changed while the call runs, and projects
+	// that are being deleted. INVALID_ARGUMENT for one that the PDP has not reached.
 	AsOfRevision uint64 `protobuf:"varint,1,opt,name=as_of_revision,json=asOfRevision,proto3" json:"as_of_revision,omitempty"`
 	// Says what would happen and changes nothing.
 	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1123,9 +1143,11 @@ type SyncWorldResponse struct {
 	Users *Difference `protobuf:"bytes,3,opt,name=users,proto3" json:"users,omitempty"`
 	// The difference in memberships.
 	Memberships *Difference `protobuf:"bytes,4,opt,name=memberships,proto3" json:"memberships,omitempty"`
-	// How many allowlist entries went with the projects and groups that were removed.
+	// How many allowlist entries went with the projects and groups that were removed; zero with
+	// validate_only.
 	AllowlistEntriesRemoved int64 `protobuf:"varint,5,opt,name=allowlist_entries_removed,json=allowlistEntriesRemoved,proto3" json:"allowlist_entries_removed,omitempty"`
-	// The first 100 differences, a line each for people, such as "remove project 7 (acme/app)".
+	// The first 100 differences, a line each for people, such as "remove project 7 (acme/app)"; those that take something away come
+	// first.
 	Samples []string `protobuf:"bytes,6,rep,name=samples,proto3" json:"samples,omitempty"`
 	// How many commits it took; zero with validate_only.
 	Commits int32 `protobuf:"varint,7,opt,name=commits,proto3" json:"commits,omitempty"`
@@ -1231,7 +1253,9 @@ type Difference struct {
 	// Are not in the world.
 	Removed int64 `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Are not in the world or differ from it, but were changed after it was taken, and are left alone.
-	Younger       int64 `protobuf:"varint,4,opt,name=younger,proto3" json:"younger,omitempty"`
+	Younger int64 `protobuf:"varint,4,opt,name=younger,proto3" json:"younger,omitempty"`
+	// Are as they should be.
+	Unchanged     int64 `protobuf:"varint,5,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1290,6 +1314,13 @@ func (x *Difference) GetRemoved() int64 {
 func (x *Difference) GetYounger() int64 {
 	if x != nil {
 		return x.Younger
+	}
+	return 0
+}
+
+func (x *Difference) GetUnchanged() int64 {
+	if x != nil {
+		return x.Unchanged
 	}
 	return 0
 }
@@ -1860,10 +1891,12 @@ func (x *GetGroupResponse) GetRevision() uint64 {
 // ListGroupsRequest asks for groups.
 type ListGroupsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only groups directly in this group; zero for all.
+	ParentId int64 `protobuf:"varint,1,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1896,6 +1929,13 @@ func (x *ListGroupsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListGroupsRequest.ProtoReflect.Descriptor instead.
 func (*ListGroupsRequest) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListGroupsRequest) GetParentId() int64 {
+	if x != nil {
+		return x.ParentId
+	}
+	return 0
 }
 
 func (x *ListGroupsRequest) GetPageSize() int32 {
@@ -2089,10 +2129,12 @@ func (x *GetProjectResponse) GetRevision() uint64 {
 // ListProjectsRequest asks for projects.
 type ListProjectsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only projects directly in this group; zero for all.
+	GroupId int64 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2125,6 +2167,13 @@ func (x *ListProjectsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListProjectsRequest.ProtoReflect.Descriptor instead.
 func (*ListProjectsRequest) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListProjectsRequest) GetGroupId() int64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
 }
 
 func (x *ListProjectsRequest) GetPageSize() int32 {
@@ -2309,10 +2358,12 @@ func (x *GetUserResponse) GetRevision() uint64 {
 // ListUsersRequest asks for users.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only users with exactly this name; empty for all.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same question; empty for the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2345,6 +2396,13 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
 	return file_jobward_v1_directory_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListUsersRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2425,14 +2483,14 @@ func (x *ListUsersResponse) GetRevision() uint64 {
 	return 0
 }
 
-// ListMembersRequest asks for the memberships of a user, or for those on a project or group.
+// ListMembersRequest asks for memberships. Filters that are set must both hold.
 type ListMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where this user has a role.
+	// Memberships of this user; zero for all.
 	UserId int64 `protobuf:"varint,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Who has a role on this project or group.
+	// Memberships on this project or group; unset for all.
 	Scope *Scope `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
-	// With scope: also who has a role on a group above it, with the scope it is held on.
+	// With scope: also those on groups above it. Each user comes once then, with the highest role, and of equal ones the nearest.
 	Inherited bool `protobuf:"varint,3,opt,name=inherited,proto3" json:"inherited,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -3388,8 +3446,8 @@ type GetStatusResponse struct {
 	Projects int64 `protobuf:"varint,8,opt,name=projects,proto3" json:"projects,omitempty"`
 	// How many users there are.
 	Users int64 `protobuf:"varint,9,opt,name=users,proto3" json:"users,omitempty"`
-	// How many memberships there are.
-	Memberships int64 `protobuf:"varint,10,opt,name=memberships,proto3" json:"memberships,omitempty"`
+	// How many users have a role anywhere.
+	Members int64 `protobuf:"varint,10,opt,name=members,proto3" json:"members,omitempty"`
 	// How many projects have settings or allowlist entries of their own.
 	Allowlists int64 `protobuf:"varint,11,opt,name=allowlists,proto3" json:"allowlists,omitempty"`
 	// How many jobs are remembered, those that have ended included.
@@ -3493,9 +3551,9 @@ func (x *GetStatusResponse) GetUsers() int64 {
 	return 0
 }
 
-func (x *GetStatusResponse) GetMemberships() int64 {
+func (x *GetStatusResponse) GetMembers() int64 {
 	if x != nil {
-		return x.Memberships
+		return x.Members
 	}
 	return 0
 }
@@ -3586,14 +3644,16 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x0eremove_user_id\x18\x06 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01H\x00R\fremoveUserId\x12?\n" +
 	"\x0eset_membership\x18\a \x01(\v2\x16.jobward.v1.MembershipH\x00R\rsetMembership\x12H\n" +
 	"\x11remove_membership\x18\b \x01(\v2\x19.jobward.v1.MembershipKeyH\x00R\x10removeMembershipB\x0f\n" +
-	"\x06change\x12\x05\xbaH\x02\b\x01\"\xa8\x01\n" +
+	"\x06change\x12\x05\xbaH\x02\b\x01\"\xd5\x01\n" +
 	"\x13ApplyChangesRequest\x129\n" +
 	"\achanges\x18\x01 \x03(\v2\x12.jobward.v1.ChangeB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\achanges\x121\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"E\n" +
-	"\x14ApplyChangesResponse\x12-\n" +
-	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x88\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12+\n" +
+	"\x11expected_revision\x18\x04 \x01(\x04R\x10expectedRevision\"_\n" +
+	"\x14ApplyChangesResponse\x12\x18\n" +
+	"\achanged\x18\x01 \x01(\x05R\achanged\x12-\n" +
+	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x88\x01\n" +
 	"\x10SyncWorldRequest\x120\n" +
 	"\x06header\x18\x01 \x01(\v2\x16.jobward.v1.SyncHeaderH\x00R\x06header\x123\n" +
 	"\arecords\x18\x02 \x01(\v2\x17.jobward.v1.SyncRecordsH\x00R\arecordsB\r\n" +
@@ -3615,13 +3675,14 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x19allowlist_entries_removed\x18\x05 \x01(\x03R\x17allowlistEntriesRemoved\x12\x18\n" +
 	"\asamples\x18\x06 \x03(\tR\asamples\x12\x18\n" +
 	"\acommits\x18\a \x01(\x05R\acommits\x12-\n" +
-	"\areceipt\x18\b \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"t\n" +
+	"\areceipt\x18\b \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x92\x01\n" +
 	"\n" +
 	"Difference\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x03R\acreated\x12\x18\n" +
 	"\aupdated\x18\x02 \x01(\x03R\aupdated\x12\x18\n" +
 	"\aremoved\x18\x03 \x01(\x03R\aremoved\x12\x18\n" +
-	"\ayounger\x18\x04 \x01(\x03R\ayounger\"\xa6\x01\n" +
+	"\ayounger\x18\x04 \x01(\x03R\ayounger\x12\x1c\n" +
+	"\tunchanged\x18\x05 \x01(\x03R\tunchanged\"\xa6\x01\n" +
 	"\x1bBeginProjectDeletionRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x121\n" +
@@ -3660,11 +3721,12 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x15group_id.or_full_path\x120name it by group_id or by full_path, exactly one\x1a.(this.group_id != 0) != (this.full_path != '')\"W\n" +
 	"\x10GetGroupResponse\x12'\n" +
 	"\x05group\x18\x01 \x01(\v2\x11.jobward.v1.GroupR\x05group\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"b\n" +
-	"\x11ListGroupsRequest\x12$\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x91\x01\n" +
+	"\x11ListGroupsRequest\x12-\n" +
+	"\tparent_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\bparentId\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x83\x01\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x83\x01\n" +
 	"\x12ListGroupsResponse\x12)\n" +
 	"\x06groups\x18\x01 \x03(\v2\x11.jobward.v1.GroupR\x06groups\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3676,11 +3738,12 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x17project_id.or_full_path\x122name it by project_id or by full_path, exactly one\x1a0(this.project_id != 0) != (this.full_path != '')\"_\n" +
 	"\x12GetProjectResponse\x12-\n" +
 	"\aproject\x18\x01 \x01(\v2\x13.jobward.v1.ProjectR\aproject\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"d\n" +
-	"\x13ListProjectsRequest\x12$\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x91\x01\n" +
+	"\x13ListProjectsRequest\x12+\n" +
+	"\bgroup_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\agroupId\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x8b\x01\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x8b\x01\n" +
 	"\x14ListProjectsResponse\x12/\n" +
 	"\bprojects\x18\x01 \x03(\v2\x13.jobward.v1.ProjectR\bprojects\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3689,23 +3752,23 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06userId\"S\n" +
 	"\x0fGetUserResponse\x12$\n" +
 	"\x04user\x18\x01 \x01(\v2\x10.jobward.v1.UserR\x04user\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"a\n" +
-	"\x10ListUsersRequest\x12$\n" +
-	"\tpage_size\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x7f\n" +
+	"\x10ListUsersRequest\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\xff\x01R\x04name\x12$\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x7f\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x7f\n" +
 	"\x11ListUsersResponse\x12&\n" +
 	"\x05users\x18\x01 \x03(\v2\x10.jobward.v1.UserR\x05users\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xc5\x02\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd5\x01\n" +
 	"\x12ListMembersRequest\x12)\n" +
 	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\x06userId\x12'\n" +
 	"\x05scope\x18\x02 \x01(\v2\x11.jobward.v1.ScopeR\x05scope\x12\x1c\n" +
 	"\tinherited\x18\x03 \x01(\bR\tinherited\x12$\n" +
 	"\tpage_size\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken:n\xbaHk\x1ai\n" +
-	"\x10user_id.or_scope\x12+name it by user_id or by scope, exactly one\x1a((this.user_id != 0) != (has(this.scope))\"\x93\x01\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"\x93\x01\n" +
 	"\x13ListMembersResponse\x128\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x16.jobward.v1.MembershipR\vmemberships\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
@@ -3779,7 +3842,7 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x17UpdateCatalogueResponse\x12 \n" +
 	"\vpermissions\x18\x01 \x01(\x05R\vpermissions\x12-\n" +
 	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x12\n" +
-	"\x10GetStatusRequest\"\xbe\x03\n" +
+	"\x10GetStatusRequest\"\xb6\x03\n" +
 	"\x11GetStatusResponse\x12#\n" +
 	"\repoch_counter\x18\x01 \x01(\x04R\fepochCounter\x12\x19\n" +
 	"\bepoch_id\x18\x02 \x01(\tR\aepochId\x12\x1a\n" +
@@ -3789,9 +3852,9 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\aversion\x18\x06 \x01(\tR\aversion\x12\x16\n" +
 	"\x06groups\x18\a \x01(\x03R\x06groups\x12\x1a\n" +
 	"\bprojects\x18\b \x01(\x03R\bprojects\x12\x14\n" +
-	"\x05users\x18\t \x01(\x03R\x05users\x12 \n" +
-	"\vmemberships\x18\n" +
-	" \x01(\x03R\vmemberships\x12\x1e\n" +
+	"\x05users\x18\t \x01(\x03R\x05users\x12\x18\n" +
+	"\amembers\x18\n" +
+	" \x01(\x03R\amembers\x12\x1e\n" +
 	"\n" +
 	"allowlists\x18\v \x01(\x03R\n" +
 	"allowlists\x12\x12\n" +

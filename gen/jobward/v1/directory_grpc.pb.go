@@ -55,10 +55,11 @@ type DirectoryServiceClient interface {
 	// SyncWorld takes the whole world and makes the directory equal to it: what is not in it is removed, allowlists of removed projects
 	// included, unless it was changed after the world was taken. The first message is the header; the others carry the records,
 	// which are acted on only when the caller has closed its side: a stream that breaks changes nothing. The difference is applied in commits
-	// of bounded size, those that take rights away first; a call that fails halfway is completed by repeating it.
+	// of bounded size, those that take rights away first; a call that fails halfway is completed by repeating it. ABORTED when changes that came between
+	// leave the rest without a valid place, RESOURCE_EXHAUSTED for more records than the PDP stages (20,000,000 unless configured).
 	SyncWorld(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[SyncWorldRequest, SyncWorldResponse], error)
 	// BeginProjectDeletion starts the deletion of a project: from the answer on, tokens of its jobs are dead for good, and nobody
-	// reaches it. It can be repeated. Stale data of the forge does not undo it.
+	// reaches it. It can be repeated, also after the end. Stale data of the forge does not undo it.
 	BeginProjectDeletion(ctx context.Context, in *BeginProjectDeletionRequest, opts ...grpc.CallOption) (*BeginProjectDeletionResponse, error)
 	// FinishProjectDeletion removes a project whose deletion has begun, with its allowlists. It can be repeated. FAILED_PRECONDITION when the
 	// deletion has not begun.
@@ -79,7 +80,7 @@ type DirectoryServiceClient interface {
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*GetUserResponse, error)
 	// ListUsers gives users by id.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
-	// ListMembers gives the memberships of a user by scope, or those on a project or group by user.
+	// ListMembers gives memberships by user, and those of one user by scope, projects first.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
 	// GetInstanceSettings gives the settings of the whole installation.
 	GetInstanceSettings(ctx context.Context, in *GetInstanceSettingsRequest, opts ...grpc.CallOption) (*GetInstanceSettingsResponse, error)
@@ -301,10 +302,11 @@ type DirectoryServiceServer interface {
 	// SyncWorld takes the whole world and makes the directory equal to it: what is not in it is removed, allowlists of removed projects
 	// included, unless it was changed after the world was taken. The first message is the header; the others carry the records,
 	// which are acted on only when the caller has closed its side: a stream that breaks changes nothing. The difference is applied in commits
-	// of bounded size, those that take rights away first; a call that fails halfway is completed by repeating it.
+	// of bounded size, those that take rights away first; a call that fails halfway is completed by repeating it. ABORTED when changes that came between
+	// leave the rest without a valid place, RESOURCE_EXHAUSTED for more records than the PDP stages (20,000,000 unless configured).
 	SyncWorld(grpc.ClientStreamingServer[SyncWorldRequest, SyncWorldResponse]) error
 	// BeginProjectDeletion starts the deletion of a project: from the answer on, tokens of its jobs are dead for good, and nobody
-	// reaches it. It can be repeated. Stale data of the forge does not undo it.
+	// reaches it. It can be repeated, also after the end. Stale data of the forge does not undo it.
 	BeginProjectDeletion(context.Context, *BeginProjectDeletionRequest) (*BeginProjectDeletionResponse, error)
 	// FinishProjectDeletion removes a project whose deletion has begun, with its allowlists. It can be repeated. FAILED_PRECONDITION when the
 	// deletion has not begun.
@@ -325,7 +327,7 @@ type DirectoryServiceServer interface {
 	GetUser(context.Context, *GetUserRequest) (*GetUserResponse, error)
 	// ListUsers gives users by id.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
-	// ListMembers gives the memberships of a user by scope, or those on a project or group by user.
+	// ListMembers gives memberships by user, and those of one user by scope, projects first.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
 	// GetInstanceSettings gives the settings of the whole installation.
 	GetInstanceSettings(context.Context, *GetInstanceSettingsRequest) (*GetInstanceSettingsResponse, error)

@@ -178,7 +178,7 @@ type Job struct {
 	Erased bool `protobuf:"varint,7,opt,name=erased,proto3" json:"erased,omitempty"`
 	// Whether its newest token opens anything at all, at the revision of this answer.
 	Live bool `protobuf:"varint,8,opt,name=live,proto3" json:"live,omitempty"`
-	// Why the token is dead, or REASON_ALLOWED_OWN_JOB when it lives. REASON_TOKEN_UNKNOWN in a tombstone.
+	// Why the token is dead, or REASON_ALLOWED_OWN_JOB when it lives. REASON_JOB_NOT_RUNNING in a tombstone.
 	Reason Reason `protobuf:"varint,9,opt,name=reason,proto3,enum=jobward.v1.Reason" json:"reason,omitempty"`
 	// When the newest token was issued, in the PDP's time.
 	IssueTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
@@ -1281,11 +1281,11 @@ type ReconcileResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many jobs that were not listed have been ended, or would be.
 	Finished int64 `protobuf:"varint,1,opt,name=finished,proto3" json:"finished,omitempty"`
-	// The first 1000 of them, by id.
+	// The first 1000 of them.
 	FinishedJobIds []string `protobuf:"bytes,2,rep,name=finished_job_ids,json=finishedJobIds,proto3" json:"finished_job_ids,omitempty"`
 	// How many listed jobs the PDP does not know, or knows to have ended. Nothing is done about them: they need an Issue or an end.
 	NotLive int64 `protobuf:"varint,3,opt,name=not_live,json=notLive,proto3" json:"not_live,omitempty"`
-	// The first 1000 of them, by id.
+	// The first 1000 of them.
 	NotLiveJobIds []string `protobuf:"bytes,4,rep,name=not_live_job_ids,json=notLiveJobIds,proto3" json:"not_live_job_ids,omitempty"`
 	// How many unlisted jobs were left alone because they are younger than the list.
 	Younger int64 `protobuf:"varint,5,opt,name=younger,proto3" json:"younger,omitempty"`
@@ -1486,14 +1486,12 @@ type ListJobsRequest struct {
 	UserId int64 `protobuf:"varint,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// Jobs of this runner.
 	RunnerId string `protobuf:"bytes,3,opt,name=runner_id,json=runnerId,proto3" json:"runner_id,omitempty"`
-	// Jobs of this pipeline.
-	PipelineId int64 `protobuf:"varint,4,opt,name=pipeline_id,json=pipelineId,proto3" json:"pipeline_id,omitempty"`
-	// Only jobs whose token lives.
-	LiveOnly bool `protobuf:"varint,5,opt,name=live_only,json=liveOnly,proto3" json:"live_only,omitempty"`
+	// Leaves out jobs that have ended. What is left can be dead for another reason, such as its user's: see live.
+	LiveOnly bool `protobuf:"varint,4,opt,name=live_only,json=liveOnly,proto3" json:"live_only,omitempty"`
 	// How many at most; zero takes 100, more than 1000 is taken for 1000. A page may hold fewer, even none, and not be the last.
-	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageSize int32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before, for the same filters; empty for the first page.
-	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1547,13 +1545,6 @@ func (x *ListJobsRequest) GetRunnerId() string {
 		return x.RunnerId
 	}
 	return ""
-}
-
-func (x *ListJobsRequest) GetPipelineId() int64 {
-	if x != nil {
-		return x.PipelineId
-	}
-	return 0
 }
 
 func (x *ListJobsRequest) GetLiveOnly() bool {
@@ -1763,18 +1754,16 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"\x06job_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x05jobId\"O\n" +
 	"\x0eGetJobResponse\x12!\n" +
 	"\x03job\x18\x01 \x01(\v2\x0f.jobward.v1.JobR\x03job\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xb4\x02\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x8a\x02\n" +
 	"\x0fListJobsRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\tprojectId\x12)\n" +
 	"\auser_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\x06userId\x12/\n" +
-	"\trunner_id\x18\x03 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\brunnerId\x12(\n" +
-	"\vpipeline_id\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
-	"pipelineId\x12\x1b\n" +
-	"\tlive_only\x18\x05 \x01(\bR\bliveOnly\x12$\n" +
-	"\tpage_size\x18\x06 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
+	"\trunner_id\x18\x03 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\brunnerId\x12\x1b\n" +
+	"\tlive_only\x18\x04 \x01(\bR\bliveOnly\x12$\n" +
+	"\tpage_size\x18\x05 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"{\n" +
+	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\"{\n" +
 	"\x10ListJobsResponse\x12#\n" +
 	"\x04jobs\x18\x01 \x03(\v2\x0f.jobward.v1.JobR\x04jobs\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +

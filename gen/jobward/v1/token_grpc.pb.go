@@ -54,7 +54,8 @@ type TokenServiceClient interface {
 	Reconcile(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReconcileRequest, ReconcileResponse], error)
 	// GetJob gives what is known of a job. NOT_FOUND when nothing is.
 	GetJob(ctx context.Context, in *GetJobRequest, opts ...grpc.CallOption) (*GetJobResponse, error)
-	// ListJobs gives jobs in the order of their ids, those that have ended included as long as their records are kept.
+	// ListJobs gives jobs, those that have ended included as long as their records are kept. Their order has no meaning but does not change
+	// from page to page.
 	ListJobs(ctx context.Context, in *ListJobsRequest, opts ...grpc.CallOption) (*ListJobsResponse, error)
 }
 
@@ -165,7 +166,8 @@ type TokenServiceServer interface {
 	Reconcile(grpc.ClientStreamingServer[ReconcileRequest, ReconcileResponse]) error
 	// GetJob gives what is known of a job. NOT_FOUND when nothing is.
 	GetJob(context.Context, *GetJobRequest) (*GetJobResponse, error)
-	// ListJobs gives jobs in the order of their ids, those that have ended included as long as their records are kept.
+	// ListJobs gives jobs, those that have ended included as long as their records are kept. Their order has no meaning but does not change
+	// from page to page.
 	ListJobs(context.Context, *ListJobsRequest) (*ListJobsResponse, error)
 	mustEmbedUnimplementedTokenServiceServer()
 }
