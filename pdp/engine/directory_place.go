@@ -201,7 +201,7 @@ func (d *draft) clash(s authz.Scope, pl place) authz.Scope {
 	twin := pl
 	switch {
 	case pl.namespace != "":
-		if top := d.occupant(place{name: pl.namespace}); top.Valid() {
+		if top := d.occupant(place{name: pl.namespace}, s); top.Valid() {
 			twin = place{group: authz.GroupID(top.ID), name: pl.name}
 		}
 	case pl.group != 0:
@@ -210,7 +210,7 @@ func (d *draft) clash(s authz.Scope, pl place) authz.Scope {
 		}
 	}
 	for _, at := range []place{pl, twin} {
-		if other := d.occupant(at); other.Valid() && other != s {
+		if other := d.occupant(at, s); other.Valid() {
 			return other
 		}
 	}
@@ -237,7 +237,7 @@ func (d *draft) checkTop(field string, g *state.Group) error {
 				name = d.projectNow(authz.ProjectID(s.ID)).Name
 			}
 			pl := place{namespace: g.Name, name: name}
-			if other := d.occupant(pl); other.Valid() {
+			if other := d.occupant(pl, s); other.Valid() {
 				return errNameTaken(field, pl, other)
 			}
 		}
@@ -248,14 +248,14 @@ func (d *draft) checkTop(field string, g *state.Group) error {
 	}
 }
 
-// occupant finds who will be in a place, nothing if nobody will.
-func (d *draft) occupant(pl place) authz.Scope {
-	if s, ok := d.taken[pl]; ok {
+// occupant finds who else than who will be in a place, nothing if nobody will.
+func (d *draft) occupant(pl place, who authz.Scope) authz.Scope {
+	if s, ok := d.taken[pl]; ok && s != who {
 		return s
 	}
 	s := occupantOf(d.view, pl)
-	if _, touched := d.puts[keyOf(s)]; touched {
-		return authz.Scope{} // it leaves
+	if _, touched := d.puts[keyOf(s)]; touched || s == who {
+		return authz.Scope{} // touched: it leaves, or is in taken
 	}
 	return s
 }
