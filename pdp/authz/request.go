@@ -57,7 +57,7 @@ type Decision struct {
 	Role      Role
 	RoleScope Scope
 	// Need is the least role that would have done, when Reason is NotMember or
-	// RoleTooLow.
+	// RoleTooLow, or PipelinesNotPublic for want of one.
 	Need Role
 	// Feature is the one that closed the target, when Reason is FeatureIsDisabled or
 	// FeatureMembersOnly.

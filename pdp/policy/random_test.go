@@ -86,7 +86,9 @@ func (tb *table) ask(t testing.TB, j scenario.Job, r scenario.Request) authz.Req
 }
 
 // TestNaiveAgrees compares the walk with the naive evaluator on random worlds: the
-// answer and the reason for it, which is the first rule that refuses (R1 to R20).
+// answer and the reason for it, which is the first rule that refuses (R1 to R20). On
+// the same questions Explain has to say what Decide says, and the fields of the decision
+// have to be what they promise.
 func TestNaiveAgrees(t *testing.T) {
 	g := generator(t)
 	var walk policy.Walk
@@ -101,6 +103,14 @@ func TestNaiveAgrees(t *testing.T) {
 			want := tb.naive.answer(j, r)
 			if want != d.Reason.String() || d.Allow != strings.HasPrefix(want, "allowed_") {
 				disagree(t, asScenario(total, &tb.w, j, r))
+			}
+			if wrong := promised(d); wrong != "" {
+				t.Fatalf("%s: %+v\n%s", wrong, d, asJSON(asScenario(total, &tb.w, j, r)))
+			}
+			d.Keys = slices.Clone(d.Keys) // they belong to the walk
+			e, steps := walk.Explain(tb.facts, req, tb.now)
+			if wrong := explained(d, e, steps); wrong != "" {
+				t.Fatalf("%s\n%s", wrong, asJSON(asScenario(total, &tb.w, j, r)))
 			}
 			total++
 			count[d.Reason]++
@@ -245,22 +255,4 @@ func asJSON(v any) string {
 		return err.Error()
 	}
 	return string(b)
-}
-
-// transcript prints what Explain saw, as the golden files have it.
-func transcript(d authz.Decision, steps []policy.Step) string {
-	var b strings.Builder
-	for _, s := range steps {
-		verdict := "ok"
-		if s.Reason != authz.ReasonNone {
-			verdict = s.Reason.String()
-		}
-		fmt.Fprintf(&b, "R%-2d %-30s %-20s %s\n", s.Rule, s.Name, verdict, s.Saw)
-	}
-	answer := "deny"
-	if d.Allow {
-		answer = "allow"
-	}
-	fmt.Fprintf(&b, "%s: %s\n", answer, d.Reason.Text())
-	return b.String()
 }

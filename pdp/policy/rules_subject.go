@@ -28,7 +28,7 @@ func (k *Walk) token() authz.Reason {
 // expiry is R2.
 func (k *Walk) expiry() authz.Reason {
 	if k.rec != nil {
-		k.sawf("the token ends at %s", when(k.tok.Expires))
+		k.sawf("the token ends at %s%s", when(k.tok.Expires), either(k.tok.Replaced, ", and a later one replaced it", ""))
 	}
 	if k.tok.Replaced {
 		return authz.TokenReplaced
@@ -52,6 +52,9 @@ func (k *Walk) status() authz.Reason {
 
 // erased is R4.
 func (k *Walk) erased() authz.Reason {
+	if k.rec != nil {
+		k.sawf("the job is %serased", either(k.tok.Erased, "", "not "))
+	}
 	if k.tok.Erased {
 		return authz.JobErased
 	}
@@ -61,7 +64,7 @@ func (k *Walk) erased() authz.Reason {
 // heartbeat is R5.
 func (k *Walk) heartbeat() authz.Reason {
 	if k.rec != nil {
-		k.sawf("the heartbeat term ends at %s", when(k.tok.Deadline))
+		k.sawHeartbeat()
 	}
 	if k.tok.Lapsed || (k.tok.Deadline != 0 && k.tok.Deadline <= k.now) {
 		return authz.HeartbeatLapsed
@@ -74,12 +77,15 @@ func (k *Walk) source() authz.Reason {
 	k.key(authz.ProjectKey(k.tok.Project))
 	var ok bool
 	if k.src, ok = k.w.Project(k.tok.Project); !ok {
+		if k.rec != nil {
+			k.sawf("there is no project %d", k.tok.Project)
+		}
 		return authz.SourceGone
 	}
 	var worst authz.ProjectState
 	k.groups, worst = k.ancestors(k.tok.Project, k.src.State, k.groups)
 	if k.rec != nil {
-		k.sawf("the source is %s, with the groups above it %s", k.src.State, worst)
+		k.sawf("the source is %s%s%s", k.src.State, above(k.src.State, worst), k.killed(k.src.DeadBefore))
 	}
 	if worst >= authz.StateDeletionInProgress || k.tok.Issued < k.src.DeadBefore {
 		return authz.SourceGone
@@ -92,10 +98,13 @@ func (k *Walk) userState() authz.Reason {
 	k.key(authz.UserKey(k.tok.User))
 	var ok bool
 	if k.user, ok = k.w.User(k.tok.User); !ok {
+		if k.rec != nil {
+			k.sawf("there is no user %d", k.tok.User)
+		}
 		return authz.UserMissing
 	}
 	if k.rec != nil {
-		k.sawf("the user is %s, external: %t", k.user.State, k.user.External)
+		k.sawf("the user is %s%s%s", k.user.State, either(k.user.External, " and external", ""), k.killed(k.user.DeadBefore))
 	}
 	switch k.user.State {
 	case authz.UserStateActive:
@@ -118,6 +127,9 @@ func (k *Walk) userState() authz.Reason {
 func (k *Walk) permission() authz.Reason {
 	var ok bool
 	if k.perm, ok = k.w.Catalogue().Permission(k.req.Permission); !ok {
+		if k.rec != nil {
+			k.sawf("%q is not in the catalogue", k.req.Permission)
+		}
 		return authz.PermissionUnknown
 	}
 	k.surface = k.req.Surface
@@ -125,7 +137,7 @@ func (k *Walk) permission() authz.Reason {
 		k.surface = k.perm.Surface
 	}
 	if k.rec != nil {
-		k.sawf("%s over %s; it belongs to %s", k.req.Permission, k.surface, k.perm.Surface)
+		k.sawf("%s asked over %s; it belongs to %s", k.req.Permission, k.surface, k.perm.Surface)
 	}
 	fits := k.surface == authz.SurfacePolicy || k.perm.Surface == authz.SurfacePolicy || k.surface == k.perm.Surface
 	closed := k.perm.Closed || k.surface == authz.SurfaceGraphQL || k.surface == authz.SurfaceUnlisted
@@ -134,7 +146,7 @@ func (k *Walk) permission() authz.Reason {
 	}
 	if k.surface == authz.SurfaceGit && !k.sourceHasCI() {
 		if k.rec != nil {
-			k.sawf("%s over git, which takes no token of a project without CI", k.req.Permission)
+			k.sawf("%s asked over git, which takes no token of a project that has switched off CI", k.req.Permission)
 		}
 		return authz.SurfaceClosed
 	}
@@ -149,8 +161,8 @@ func (k *Walk) sourceHasCI() bool {
 // limitedPermission is R9.
 func (k *Walk) limitedPermission() authz.Reason {
 	l := k.tok.Limits.Permissions
-	if k.rec != nil && l != nil {
-		k.sawf("the job limited itself to %v", l)
+	if k.rec != nil {
+		k.sawLimit(l == nil, l)
 	}
 	if l != nil && !slices.Contains(l, k.req.Permission) {
 		return authz.LimitedPermission
@@ -160,6 +172,9 @@ func (k *Walk) limitedPermission() authz.Reason {
 
 // ownJob is R10. The question is about the job, whatever target comes with it.
 func (k *Walk) ownJob() authz.Reason {
+	if k.rec != nil {
+		k.sawf("%s the job itself", either(k.perm.OwnJob, "a question about", "not about"))
+	}
 	if !k.perm.OwnJob {
 		return authz.ReasonNone
 	}

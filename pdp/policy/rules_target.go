@@ -10,6 +10,9 @@ import (
 func (k *Walk) findTarget() authz.Reason {
 	id := k.resolve()
 	if id == 0 {
+		if k.rec != nil {
+			k.sawf("no project is at the path %q", k.req.Target.Path)
+		}
 		return authz.TargetNotFound
 	}
 	k.self = id == k.tok.Project
@@ -18,6 +21,9 @@ func (k *Walk) findTarget() authz.Reason {
 	}
 	var ok bool
 	if k.tgt, ok = k.w.Project(id); !ok {
+		if k.rec != nil {
+			k.sawf("there is no project %d", id)
+		}
 		return authz.TargetNotFound
 	}
 	k.dec.Target = id
@@ -31,7 +37,7 @@ func (k *Walk) findTarget() authz.Reason {
 		k.frozen = k.frozen || frozen(k.tgtGr[i].State)
 	}
 	if k.rec != nil {
-		k.sawf("project %d is %s and %s, with the groups above it %s", id, k.tgt.Visibility, k.tgt.State, k.tgtWorst)
+		k.sawf("project %d is %s and %s%s%s", id, k.tgt.Visibility, k.tgt.State, above(k.tgt.State, k.tgtWorst), either(k.tgt.Hidden, "; it is hidden", ""))
 	}
 	if k.tgtWorst == authz.StatePendingDelete || k.tgt.Hidden {
 		return authz.TargetNotFound
@@ -50,13 +56,10 @@ func frozen(s authz.ProjectState) bool {
 // limitedTarget is R12.
 func (k *Walk) limitedTarget() authz.Reason {
 	l := k.tok.Limits.Targets
-	if l == nil {
-		return authz.ReasonNone
-	}
 	if k.rec != nil {
-		k.sawf("the job limited itself to %v", l)
+		k.sawLimit(l == nil, l)
 	}
-	if slices.Contains(l, authz.InProject(k.dec.Target)) {
+	if l == nil || slices.Contains(l, authz.InProject(k.dec.Target)) {
 		return authz.ReasonNone
 	}
 	for i := range k.tgtGr {
@@ -69,6 +72,9 @@ func (k *Walk) limitedTarget() authz.Reason {
 
 // ownProject is R13.
 func (k *Walk) ownProject() authz.Reason {
+	if k.rec != nil {
+		k.sawf("%s; the target is %s", either(k.perm.OwnProject, "own project only", "any project"), either(k.self, "its own", "another"))
+	}
 	if k.perm.OwnProject && !k.self {
 		return authz.OwnProjectOnly
 	}
@@ -80,7 +86,7 @@ func (k *Walk) ownProject() authz.Reason {
 func (k *Walk) outbound() authz.Reason {
 	k.outOK = k.self || !k.src.OutboundOn || k.tgt.Visibility != authz.Private || k.w.Outbound(k.tok.Project, k.dec.Target)
 	if k.rec != nil {
-		k.sawf("the source limits its outbound access: %t", k.src.OutboundOn)
+		k.sawOutbound()
 	}
 	// An internal target is private to an external user for everything but this list,
 	// which §7.2 binds to the visibility alone.
@@ -95,7 +101,7 @@ func (k *Walk) inbound() authz.Reason {
 	k.inOn = k.tgt.InboundOn || k.w.Instance().EnforceInbound
 	if k.self || !k.inOn {
 		if k.rec != nil {
-			k.sawf("own project: %t, the target's list is on: %t", k.self, k.inOn)
+			k.sawf("%s", either(k.self, "own project", "the target's list is off"))
 		}
 		return authz.ReasonNone
 	}
@@ -104,7 +110,7 @@ func (k *Walk) inbound() authz.Reason {
 		k.listed = k.nearest(authz.InGroup(k.groups[i].ID))
 	}
 	if k.rec != nil {
-		k.sawf("the list is on; nearest entry for the source: %s; lists bind here: %t", k.dec.Entry, !k.exempt)
+		k.sawInbound()
 	}
 	if !k.listed && !k.open {
 		return authz.InboundNotListed
@@ -126,10 +132,14 @@ func (k *Walk) inScope() bool { return k.self || k.exempt || !k.inOn || k.listed
 // push is R16.
 func (k *Walk) push() authz.Reason {
 	if k.perm.Action != ActionPush {
+		if k.rec != nil {
+			k.sawf("no push")
+		}
 		return authz.ReasonNone
 	}
 	if k.rec != nil {
-		k.sawf("own pushes: %t, pushes from other projects: %t", k.tgt.PushSelf, k.tgt.PushCross)
+		on := either(k.self, k.tgt.PushSelf, k.tgt.PushCross)
+		k.sawf("a push from %s; the switch for that is %s", either(k.self, "the project itself", "another project"), either(on, "on", "off"))
 	}
 	switch {
 	case k.self && k.tgt.PushSelf:
@@ -145,6 +155,9 @@ func (k *Walk) push() authz.Reason {
 // features is R17. One that is off is told before one that is kept to members,
 // because there no role and no entry would help.
 func (k *Walk) features() authz.Reason {
+	if k.rec != nil {
+		k.sawFeatures()
+	}
 	for _, f := range k.perm.Features {
 		if k.tgt.Features[f] == authz.FeatureDisabled {
 			k.dec.Feature = f
@@ -160,9 +173,6 @@ func (k *Walk) features() authz.Reason {
 			return authz.FeatureMembersOnly
 		}
 		k.memberNeed = max(k.memberNeed, membersOnly(f, k.tgt.Visibility))
-	}
-	if k.rec != nil {
-		k.sawf("gated by %v; members only: %t", k.perm.Features, k.memberNeed != authz.RoleNone)
 	}
 	return authz.ReasonNone
 }
@@ -191,7 +201,7 @@ func (k *Walk) role() authz.Reason {
 	switch {
 	case public && (k.open || k.packagesForAll()):
 		need = authz.RoleNone
-	case k.inScope():
+	case k.inScope() || !k.open: // not open and not in scope is R15's refusal; this tells the role as well
 	case closed && k.perm.Public:
 		return authz.PipelinesNotPublic
 	default:
@@ -201,7 +211,7 @@ func (k *Walk) role() authz.Reason {
 	if need == authz.RoleNone {
 		k.byOpen = true
 		if k.rec != nil {
-			k.sawf("open to everybody who may see it")
+			k.sawf("needs no role")
 		}
 		return authz.ReasonNone
 	}
@@ -253,7 +263,7 @@ func (k *Walk) hold(s authz.Scope) {
 func (k *Walk) targetState() authz.Reason {
 	a := k.perm.Action
 	if k.rec != nil {
-		k.sawf("%s on a target that is %s, archived or to be deleted: %t, read-only repository: %t", actionNames[a], k.tgtWorst, k.frozen, k.tgt.ReadOnly)
+		k.sawState()
 	}
 	switch {
 	case a == ActionRead:
@@ -268,16 +278,38 @@ func (k *Walk) targetState() authz.Reason {
 
 // fineGrained is R20, the steps of §9.2.
 func (k *Walk) fineGrained() authz.Reason {
-	if k.surface != authz.SurfaceREST || k.perm.SkipPolicies || k.self || k.exempt || !k.inOn || k.featuresOpen() {
+	if why := k.policiesVoid(); why != "" {
 		if k.rec != nil {
-			k.sawf("not needed here")
+			k.sawf("not needed: %s", why)
 		}
 		return authz.ReasonNone
 	}
 	if !k.listed {
+		if k.rec != nil {
+			k.sawf("no entry to grant anything")
+		}
 		return authz.InboundNotListed
 	}
 	return k.granted()
+}
+
+// policiesVoid tells why no fine-grained permission is needed; empty where one is.
+func (k *Walk) policiesVoid() string {
+	switch {
+	case k.surface != authz.SurfaceREST:
+		return "they bind over REST only"
+	case k.perm.SkipPolicies:
+		return "this permission has none"
+	case k.self:
+		return "own project"
+	case k.exempt:
+		return "lists do not bind on this target"
+	case !k.inOn:
+		return "the target's list is off"
+	case k.featuresOpen():
+		return "what it reads is open to everybody who may see the target"
+	}
+	return ""
 }
 
 // featuresOpen is step 2: all features named for it are open, on an open target.
@@ -296,7 +328,7 @@ func (k *Walk) featuresOpen() bool {
 // granted is steps 6 to 9: the nearest entry alone decides.
 func (k *Walk) granted() authz.Reason {
 	if k.rec != nil {
-		k.sawf("the entry of %s grants everything: %t, or %v; needed: %v", k.dec.Entry, k.entry.Default, k.entry.Policies, k.perm.Policies)
+		k.sawEntry()
 	}
 	if k.entry.Default {
 		return authz.ReasonNone
