@@ -354,7 +354,9 @@ func TestDeletedLeavesNothing(t *testing.T) {
 		if finish {
 			for _, f := range []func() (Done, error){
 				func() (Done, error) { return e.BeginProjectDeletion(t.Context(), forge(), DeletionRequest{Project: 1}) },
-				func() (Done, error) { return e.FinishProjectDeletion(t.Context(), forge(), DeletionRequest{Project: 1}) },
+				func() (Done, error) {
+					return e.FinishProjectDeletion(t.Context(), forge(), DeletionRequest{Project: 1})
+				},
 			} {
 				if _, err := f(); err != nil {
 					t.Fatal(err)
