@@ -156,8 +156,13 @@ func (s *Store) Commit(ctx context.Context, b state.Batch) (authz.Revision, erro
 
 // commit gives nil for a batch that changes no record.
 func (d *data) commit(p *state.Prepared, keep int) *state.Change {
+	rev := d.mark.Revision
+	if len(p.Keys) > 0 {
+		rev++
+	}
 	for _, e := range p.Events {
 		d.seq++
+		e.Revision = rev
 		id := state.EventID{Stamp: e.Stamp, Seq: d.seq}
 		i, _ := slices.BinarySearchFunc(d.events, id, compare)
 		d.events = slices.Insert(d.events, i, event{id, e})
