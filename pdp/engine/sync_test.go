@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/policy"
@@ -490,5 +489,4 @@ func TestSyncGoesOn(t *testing.T) {
 			return
 		}
 	}
-	_ = time.Second
 }
