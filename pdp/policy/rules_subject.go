@@ -189,6 +189,9 @@ func (k *Walk) resolve() authz.ProjectID {
 		return k.req.Target.ID
 	}
 	k.dec.Keys = authz.AppendPathKeys(k.dec.Keys, k.req.Target.Path)
-	id, _ := k.w.ProjectAt(k.req.Target.Path)
+	id, ok := k.w.ProjectAt(k.req.Target.Path)
+	if !ok {
+		return 0
+	}
 	return id
 }
