@@ -6,11 +6,13 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 )
 
 // Attach implements [state.Store]. Every record is checked on the way; a store with a
-// damaged one, or with more or fewer than the head record counts, is refused.
+// damaged one, or with more or fewer than the head record counts, is refused. The records
+// given to Load are new and the sink may keep them.
 func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	if err := s.usable(); err != nil {
 		return err
@@ -24,14 +26,8 @@ func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	}
 	defer end()
 	sink.Reset()
-	counts, err := s.load(ctx, txn, sink)
-	if err != nil {
+	if err := s.load(ctx, txn, sink); err != nil {
 		return err
-	}
-	for kind := range state.Kind(state.NumKinds) {
-		if have, want := counts[kind], s.next.counts[kind]; have != want {
-			return damaged(s.opts.Dir, fmt.Errorf("it holds %d records of kind %v and its head counts %d", have, kind, want))
-		}
 	}
 	sink.Loaded(s.next.mark, s.next.stamp)
 	s.sink = sink
@@ -39,10 +35,44 @@ func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	return nil
 }
 
-func (s *Store) load(ctx context.Context, txn *badger.Txn, sink state.Sink) (counts [state.NumKinds]uint64, err error) {
+// chunkRecords is how many records the reader hands over at a time.
+const chunkRecords = 512
+
+type chunk struct {
+	recs [chunkRecords]state.Record
+	mods [chunkRecords]authz.Revision
+	n    int
+}
+
+// load gives sink all records. One goroutine reads and decodes, and this one calls the sink:
+// the view takes about as long to index a record as it takes to read it.
+func (s *Store) load(ctx context.Context, txn *badger.Txn, sink state.Sink) error {
+	full, empty := make(chan *chunk, 3), make(chan *chunk, 3)
+	for range cap(empty) {
+		empty <- new(chunk)
+	}
+	var err error // Written before full is closed.
+	go func() {
+		defer close(full)
+		err = s.readRecords(ctx, txn, full, empty)
+	}()
+	for c := range full {
+		for i := range c.n {
+			sink.Load(c.recs[i], c.mods[i])
+		}
+		empty <- c
+	}
+	return err
+}
+
+// readRecords sends all records to full, in chunks that come back by empty.
+func (s *Store) readRecords(ctx context.Context, txn *badger.Txn, full, empty chan *chunk) error {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixRecord}})
 	defer it.Close()
 	var dec state.Decoder
+	var counts [state.NumKinds]uint64
+	c := <-empty
+	c.n = 0
 	for it.Rewind(); it.Valid(); it.Next() {
 		item := it.Item()
 		key := state.Key(item.Key()[1:])
@@ -54,20 +84,29 @@ func (s *Store) load(ctx context.Context, txn *badger.Txn, sink state.Sink) (cou
 			if mod > s.next.mark.Revision {
 				return fmt.Errorf("it was changed at revision %d, and the head is at %d", mod, s.next.mark.Revision)
 			}
-			rec, err := dec.Decode(key, body)
-			if err != nil {
-				return err
-			}
-			sink.Load(rec, mod)
-			return nil
+			c.mods[c.n] = mod
+			c.recs[c.n], err = dec.Decode(key, body)
+			return err
 		})
 		if err != nil {
-			return counts, damaged(s.opts.Dir, fmt.Errorf("%v: %w", key, err))
+			return damaged(s.opts.Dir, fmt.Errorf("%v: %w", key, err))
 		}
 		counts[key.Kind()]++
-		if counts[key.Kind()]%1024 == 0 && ctx.Err() != nil {
-			return counts, state.ErrCanceled(ctx)
+		if c.n++; c.n < chunkRecords {
+			continue
+		}
+		if ctx.Err() != nil {
+			return state.ErrCanceled(ctx)
+		}
+		full <- c
+		c = <-empty
+		c.n = 0
+	}
+	full <- c
+	for kind := range state.Kind(state.NumKinds) {
+		if have, want := counts[kind], s.next.counts[kind]; have != want {
+			return damaged(s.opts.Dir, fmt.Errorf("it holds %d records of kind %v and its head counts %d", have, kind, want))
 		}
 	}
-	return counts, nil
+	return nil
 }

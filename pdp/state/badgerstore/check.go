@@ -166,10 +166,11 @@ func (r *Report) record(h head, touched map[state.Key]touch, key state.Key, valu
 		r.problem("%v: %v", key, err)
 		return
 	}
-	r.Records[key.Kind()]++
 	if _, err := state.DecodeRecord(key, body); err != nil {
 		r.problem("%v", err)
+		return
 	}
+	r.Records[key.Kind()]++
 	t, ok := touched[key]
 	switch {
 	case mod > h.mark.Revision:

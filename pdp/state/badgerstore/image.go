@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"syscall"
@@ -152,11 +153,13 @@ func (im *image) readTables(dir string, files []string) error {
 }
 
 // openTable checks every block of a table. Badger's own code for that panics on some
-// damage, and does so inside Open in a goroutine where nobody can catch it.
+// damage, and does so inside Open in a goroutine where nobody can catch it. A disk that cannot
+// read is a fault of memory, since the file is mapped: here that can be caught too.
 func openTable(data []byte, id uint64, compression options.CompressionType) (t *table.Table, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = errors.New("it cannot be read")
+			err = fmt.Errorf("it cannot be read: %v", p)
 		}
 	}()
 	if len(data) == 0 {
@@ -179,11 +182,10 @@ func (im *image) readWALs(dir string, files []string) error {
 	slices.SortFunc(files, func(a, b string) int { return cmp.Compare(number(a), number(b)) })
 	torn := "" // The last file with something after its end.
 	for _, name := range files {
-		data, err := mapFile(filepath.Join(dir, name))
+		data, err := readSparse(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
-		im.mapped = append(im.mapped, data)
 		if len(data) < walHeader {
 			im.empty = append(im.empty, name)
 			continue
@@ -232,6 +234,7 @@ func (im *image) readValues(dir string, files []string) error {
 // scan calls fn with the newest version of every key that begins with prefix, in order,
 // until it fails. Key and value are good until fn returns.
 func (im *image) scan(prefix []byte, fn func(key, value []byte, version uint64) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("reading the tables failed: %v", p)
@@ -341,6 +344,28 @@ func (im *image) close() {
 		}
 	}
 	im.mapped, im.tables, im.wals = nil, nil, nil
+}
+
+// readSparse reads a file that is made as long as it can become and written from its start:
+// what the file system has not given it yet is zeros, and is left out. Mapping it would be
+// wrong: on a full disk some file systems cannot even read a hole through a map.
+func readSparse(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size := info.Size()
+	if hole := holeAt(f); hole > 0 {
+		size = min(size, hole)
+	}
+	data := make([]byte, size)
+	_, err = f.ReadAt(data, 0)
+	return data, err
 }
 
 // mapFile gives the bytes of a file, to be unmapped by whoever got them; nil for an empty

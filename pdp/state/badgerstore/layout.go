@@ -98,7 +98,7 @@ func decodeHead(value []byte) (h head, err error) {
 	if err != nil {
 		return h, fmt.Errorf("the head record: %w", err)
 	}
-	if b[0] > schema {
+	if len(b) > 0 && b[0] > schema {
 		return h, fmt.Errorf("the store has layout version %d and this program knows %d: it was written by a newer one", b[0], schema)
 	}
 	const fixed = 1 + 8 + 16 + 8 + 16 + 8 + 8 + 8 + 1

@@ -29,7 +29,8 @@ type mark struct {
 // The file has two slots, a sector apart, used in turn: a torn write damages one, and
 // the other is the mark before it.
 const (
-	markMagic  = "jobward mark 1\n\x00"
+	markKind   = "jobward mark "
+	markMagic  = markKind + "1\n\x00"
 	markSlot   = 512
 	markLength = len(markMagic) + 8 + 16 + 8 + 16 + 8 + 4
 )
@@ -77,6 +78,9 @@ func readMark(dir string) (m mark, err error) {
 		}
 	}
 	if !found {
+		if len(b) > len(markMagic) && string(b[:len(markKind)]) == markKind && string(b[:len(markMagic)]) != markMagic {
+			return m, fmt.Errorf("the %s file has another version than this program knows: it is damaged, or was written by a newer one", markName)
+		}
 		return m, fmt.Errorf("the %s file is damaged", markName)
 	}
 	return m, nil

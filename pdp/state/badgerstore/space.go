@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -34,6 +35,7 @@ type space struct {
 	memtable int64
 	free     func() (int64, error)
 	db       *badger.DB
+	log      *slog.Logger
 
 	asked    time.Time
 	isFree   int64
@@ -55,7 +57,7 @@ const walRoom = 4 << 20
 func newSpace(opts *Options, db *badger.DB) space {
 	s := space{
 		dir: opts.Dir, reserve: opts.Reserve, ballast: opts.Ballast, memtable: db.Opts().MemTableSize,
-		free: opts.Free, db: db,
+		free: opts.Free, db: db, log: opts.Logger,
 	}
 	if s.free == nil {
 		s.free = func() (int64, error) { return freeBytes(opts.Dir) }
@@ -111,11 +113,15 @@ func (s *space) admit(urgent bool, size int64, wal string, now time.Time) error 
 	if s.isFree >= s.needed()+s.reserve {
 		if s.low {
 			s.low = false
+			s.log.Info("the disk of the store has room again", "free", s.isFree)
 			return s.makeBallast()
 		}
 		return nil
 	}
-	s.low = true
+	if !s.low {
+		s.low = true
+		s.log.Warn("the disk of the store is nearly full; only changes that take rights away are stored", "free", s.isFree, "needed", s.needed()+s.reserve)
+	}
 	if !urgent {
 		return errDiskLow(s.isFree, s.needed()+s.reserve)
 	}
@@ -129,6 +135,7 @@ func (s *space) admit(urgent bool, size int64, wal string, now time.Time) error 
 	if dropped, err := s.dropBallast(); err != nil {
 		return err
 	} else if dropped {
+		s.log.Warn("the ballast of the store was deleted to make room for revocations", "free", s.isFree)
 		s.asked = time.Time{}
 		return s.admit(urgent, size, wal, now)
 	}
