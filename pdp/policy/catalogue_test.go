@@ -50,8 +50,8 @@ func TestCatalogueTable(t *testing.T) {
 			t.Errorf("%s: closed %t, own job %t", p.Name, p.Closed, p.OwnJob)
 		}
 	}
-	if n := len(c.Permissions()); n != len(table)-4 { // less those of the extension
-		t.Errorf("%d permissions, %d in the table", n, len(table)-4)
+	if n := len(c.Permissions()); n != len(table)-5 { // less those of the extension
+		t.Errorf("%d permissions, %d in the table", n, len(table)-5)
 	}
 	// §9.5, with the newest ones; the deprecated read_containers and admin_containers can
 	// no longer be assigned.

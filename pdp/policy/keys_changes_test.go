@@ -83,6 +83,18 @@ func groupChanges() []change {
 	return []change{
 		{"group: state", func(m *mutant) { m.changeGroup(func(g *state.Group) { g.State = authz.ProjectState(m.IntN(5)) }) }},
 		{"group: renamed", func(m *mutant) { m.changeGroup(func(g *state.Group) { g.Name = m.name("renamed") }) }},
+		{"group: renamed to what the path asked for begins with", func(m *mutant) {
+			first, rest, _ := strings.Cut(m.path, "/")
+			for _, r := range m.facts.All() { // a group that has what the path goes on with
+				if p, ok := r.(*state.Project); ok && p.Group != 0 && p.Name == rest && p.ID != m.about.Source {
+					g := *m.facts.Get(state.GroupKey(p.Group)).(*state.Group)
+					if g.Parent, g.Name = 0, first; m.free(first) {
+						m.put(g.Key(), &g)
+						return
+					}
+				}
+			}
+		}},
 		{"group: moved", func(m *mutant) {
 			m.changeGroup(func(g *state.Group) {
 				all := m.groups()

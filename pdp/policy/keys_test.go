@@ -28,8 +28,8 @@ func TestKeysComplete(t *testing.T) {
 		for range 10 {
 			// More of what few questions depend on, so that every change below matters to some.
 			j, r := g.question(&tb.w, append(tb.names, "read_pipelines", "read_job_artifacts", "read_pipelines", "push_code", "push_code", "push_code"))
-			if g.chance(10) {
-				r.TargetProject = pick(g, "acme/nothing", "dev/nothing", "acme/lib/nothing")
+			if g.chance(20) {
+				r.TargetProject = pick(g, "acme/nothing", "dev/nothing", "acme/lib/nothing", "ghost/lib", "ghost/app", "ghost/apps", "ghost/x")
 			}
 			req := tb.ask(t, j, r)
 			if g.chance(40) {

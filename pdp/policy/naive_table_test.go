@@ -89,6 +89,7 @@ var nRows = map[string]nPerm{
 	"read_wiki":   {surface: "rest", action: "read", role: "guest", public: true, features: names("repository")},
 	"write_wiki":  {surface: "rest", action: "write", role: "developer", policies: names("admin_wiki")},
 	"render_wiki": {surface: "rest", action: "read", role: "planner", public: true, policies: names("read_wiki", "read_repositories"), exempt: names("repository")},
+	"watch_wiki":  {surface: "rest", action: "read", role: "guest", skip: true},
 	"sync_wiki":   {surface: "git", action: "push", role: "developer", features: names("repository")},
 }
 
@@ -103,12 +104,13 @@ func names(s ...string) []string { return s }
 // them one that declares no permission, which nothing built in does on REST.
 func extension() any {
 	return map[string]any{
-		"policies": []any{"read_wiki", "admin_wiki"},
+		"policies": []any{"read_wiki", "admin_wiki", "write_wiki"}, // the last grants itself only
 		"permissions": []any{
 			map[string]any{"name": "read_wiki", "surface": "rest", "role": "guest", "public": true, "features": []any{"repository"}},
 			map[string]any{"name": "write_wiki", "surface": "rest", "action": "write", "role": "developer", "policies": []any{"admin_wiki"}},
 			map[string]any{"name": "render_wiki", "surface": "rest", "role": "planner", "public": true,
 				"policies": []any{"read_wiki", "read_repositories"}, "exempt_features": []any{"repository"}},
+			map[string]any{"name": "watch_wiki", "surface": "rest", "role": "guest", "skip_policies": true},
 			map[string]any{"name": "sync_wiki", "surface": "git", "action": "push", "role": "developer", "features": []any{"repository"}},
 		},
 	}

@@ -158,7 +158,7 @@ func (g gen) policies(w *scenario.World) []string {
 		"read_badges", "admin_badges",
 	}
 	if w.Catalogue != nil {
-		known = append(known, "read_wiki", "admin_wiki")
+		known = append(known, "read_wiki", "admin_wiki", "write_wiki")
 	}
 	out := []string{}
 	share := g.IntN(80)

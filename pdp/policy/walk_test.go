@@ -148,6 +148,8 @@ func TestValidFor(t *testing.T) {
 		{100, 50, 49, 1, authz.AllowedListed},
 		{100, 50, 50, 0, authz.HeartbeatLapsed},
 		{50, 50, 50, 0, authz.TokenExpired},
+		{0, 50, 10, 40, authz.AllowedListed},
+		{0, 0, 10, 0, authz.AllowedListed}, // no end is known, so nothing is promised
 	} {
 		s := newStill()
 		s.token.Expires, s.token.Deadline = c.expires, c.deadline
