@@ -136,10 +136,13 @@ func settingsToProto(a engine.AllowlistInfo) *jobwardv1.AllowlistSettings {
 }
 
 func entryToProto(e engine.Entry) *jobwardv1.AllowlistEntry {
-	return &jobwardv1.AllowlistEntry{
-		Scope: wire.ScopeToProto(e.Other), DefaultPermissions: e.Default, Policies: e.Policies, Autopopulated: e.Autopopulated,
-		FullPath: e.OtherPath, Implied: e.Implied,
+	m := &jobwardv1.AllowlistEntry{
+		Scope: wire.ScopeToProto(e.Other), Autopopulated: e.Autopopulated, FullPath: e.OtherPath, Implied: e.Implied,
 	}
+	if e.Direction == engine.Inbound { // an outbound entry grants nothing by itself
+		m.DefaultPermissions, m.Policies = e.Default, e.Policies
+	}
+	return m
 }
 
 // entryFromProto reads the entry to be added or changed; its output-only fields mean

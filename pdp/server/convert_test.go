@@ -219,6 +219,10 @@ func TestAllowlistToProto(t *testing.T) {
 		Autopopulated: true, Implied: true,
 	}
 	wantFull(t, e)
+	if m := entryToProto(e); m.DefaultPermissions || m.Policies != nil {
+		t.Errorf("an outbound entry grants %v", m)
+	}
+	e.Direction = engine.Inbound
 	wantAllSet(t, entryToProto(e))
 	for _, on := range []bool{false, true} {
 		for _, enforced := range []bool{false, true} {

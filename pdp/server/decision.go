@@ -1,0 +1,112 @@
+package server
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/engine"
+)
+
+// decisionService is DecisionService. Check and BatchCheck are in hot.go and are
+// registered past it.
+type decisionService struct {
+	jobwardv1.UnimplementedDecisionServiceServer
+	s *Server
+}
+
+// CheckStream implements jobwardv1.DecisionServiceServer. One goroutine reads,
+// answers and writes in turn: an answer takes a microsecond or two, and as long as
+// the caller has messages on the way neither side of the stream waits. It ends when
+// the caller closes its side, or when the server drains.
+func (d *decisionService) CheckStream(stream grpc.BidiStreamingServer[jobwardv1.CheckStreamRequest, jobwardv1.CheckStreamResponse]) error {
+	s := d.s
+	ended := make(chan error, 1)
+	go func() {
+		// This goroutine is not the one that the recovery of the chain looks after.
+		defer func() {
+			if r := recover(); r != nil {
+				ended <- s.panicked(stream.Context(), r)
+			}
+		}()
+		ended <- s.answerAll(stream)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.drain:
+		// Returning ends the stream, and with it the goroutine.
+		return errDraining()
+	}
+}
+
+// answerAll answers the messages of one stream in their order.
+func (s *Server) answerAll(stream grpc.ServerStream) error {
+	ctx := stream.Context()
+	door := s.doors[jobwardv1.DecisionService_CheckStream_FullMethodName]
+	h := s.borrow(door, shapeStream)
+	h.by = engine.Actor{Name: actorOf(ctx, 0).Name}
+	h.out = &outbox{}
+	for {
+		h.in.reset(shapeStream)
+		if err := stream.RecvMsg(&h.in); err == io.EOF {
+			s.scratch.Put(h)
+			return nil
+		} else if err != nil {
+			return err
+		}
+		start := time.Now()
+		h.out.b = h.out.b[:0]
+		err := h.in.err
+		if err == nil {
+			err = s.answerStream(ctx, h)
+		}
+		if err != nil {
+			if err := h.out.problem(h.in.id, err); err != nil {
+				return err
+			}
+		}
+		s.meters.answered(ctx, door, time.Since(start))
+		if err := stream.SendMsg(h.out); err != nil {
+			return err
+		}
+	}
+}
+
+// Explain implements jobwardv1.DecisionServiceServer.
+func (d *decisionService) Explain(ctx context.Context, in *jobwardv1.ExplainRequest) (*jobwardv1.ExplainResponse, error) {
+	s := d.s
+	req := engine.ExplainRequest{Job: authz.JobID(in.GetJobId())}
+	var digest authz.Digest
+	if req.Job == "" {
+		var err error
+		if digest, err = wire.Digest(s.opt.Tokens, in.GetToken()); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if req.Request, err = wire.QuestionRequest(digest, in.GetQuestion()); err != nil {
+		return nil, below("question", err)
+	}
+	if err := s.engine.AtLeast(authz.Revision(in.GetMinRevision())); err != nil {
+		return nil, err
+	}
+	ex, err := s.engine.Explain(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	by := actorOf(ctx, 0)
+	if ex.Reason == authz.TokenUnknown {
+		if err := s.unknown.take(by.Name, time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	return &jobwardv1.ExplainResponse{
+		Decision: wire.DecisionToProto(&ex.Decision, s.ids.next()), Steps: stepsToProto(ex.Steps), ReasonText: ex.Reason.Text(),
+	}, nil
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"strings"
+	"sync/atomic"
+
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/identity"
+)
+
+// door is one row of the table: a method, who may call it, and why.
+type door struct {
+	method string // "/package.Service/Method"
+	// roles may call it. Admin is in every row that any role is in: operators can do by
+	// hand what anybody does.
+	roles identity.RoleSet
+	// open doors ask nobody who they are.
+	open bool
+	why  string
+
+	// hot methods are about decisions on the hot path: no rule of a proto file is looked at,
+	// and tracing is by traceparent.
+	hot bool
+	// byHand methods have messages that the engine checks itself, or none of our rules.
+	byHand bool
+
+	inFlight atomic.Int64
+	meters   doorMeters
+}
+
+// name is the method without the leading slash, as logs, spans and metrics have it.
+func (d *door) name() string { return strings.TrimPrefix(d.method, "/") }
+
+// short is the method alone.
+func (d *door) short() string { return d.method[strings.LastIndexByte(d.method, '/')+1:] }
+
+// doors is the table of who may call what.
+func doors() []*door {
+	const (
+		runner     = identity.Runner
+		service    = identity.Service
+		sidecar    = identity.Sidecar
+		directory  = identity.Directory
+		maintainer = identity.Maintainer
+		admin      = identity.Admin
+	)
+	only := func(roles ...identity.Role) identity.RoleSet { return identity.Roles(append(roles, admin)...) }
+	return []*door{
+		{method: jobwardv1.DecisionService_Check_FullMethodName, hot: true, byHand: true, roles: only(service, sidecar),
+			why: "whoever guards something asks about the tokens that it is shown"},
+		{method: jobwardv1.DecisionService_BatchCheck_FullMethodName, hot: true, byHand: true, roles: only(service, sidecar),
+			why: "as Check, many questions at once"},
+		{method: jobwardv1.DecisionService_CheckStream_FullMethodName, hot: true, byHand: true, roles: only(service, sidecar),
+			why: "as Check, on a stream that is held"},
+		{method: jobwardv1.DecisionService_Explain_FullMethodName, roles: only(),
+			why: "it tells roles and lists of any project, and about jobs whose token the caller never saw"},
+
+		{method: jobwardv1.TokenService_Issue_FullMethodName, roles: only(runner),
+			why: "who starts jobs gives them their tokens"},
+		{method: jobwardv1.TokenService_Revoke_FullMethodName, roles: only(runner),
+			why: "who starts jobs knows when they end"},
+		{method: jobwardv1.TokenService_KeepAlive_FullMethodName, roles: only(runner),
+			why: "a runner speaks for its own jobs"},
+		{method: jobwardv1.TokenService_Introspect_FullMethodName, roles: only(service, sidecar),
+			why: "whoever is shown a token may know whose it is"},
+		{method: jobwardv1.TokenService_Reconcile_FullMethodName, roles: only(runner),
+			why: "who starts jobs knows which ones run"},
+		{method: jobwardv1.TokenService_GetJob_FullMethodName, roles: only(runner),
+			why: "who starts jobs may look at what it reported"},
+		{method: jobwardv1.TokenService_ListJobs_FullMethodName, roles: only(runner),
+			why: "as GetJob"},
+
+		{method: jobwardv1.AllowlistService_GetAllowlist_FullMethodName, roles: only(maintainer),
+			why: "front ends read lists for the user they name, whose role the engine judges"},
+		{method: jobwardv1.AllowlistService_UpdateSettings_FullMethodName, roles: only(maintainer),
+			why: "front ends edit for the user they name, whose role the engine judges"},
+		{method: jobwardv1.AllowlistService_AddEntry_FullMethodName, roles: only(maintainer),
+			why: "as UpdateSettings"},
+		{method: jobwardv1.AllowlistService_UpdateEntry_FullMethodName, roles: only(maintainer),
+			why: "as UpdateSettings"},
+		{method: jobwardv1.AllowlistService_RemoveEntry_FullMethodName, roles: only(maintainer),
+			why: "as UpdateSettings"},
+		{method: jobwardv1.AllowlistService_ListEntries_FullMethodName, roles: only(maintainer),
+			why: "as GetAllowlist"},
+		{method: jobwardv1.AllowlistService_ListListings_FullMethodName, roles: only(maintainer),
+			why: "as GetAllowlist"},
+
+		{method: jobwardv1.DirectoryService_ApplyChanges_FullMethodName, roles: only(directory),
+			why: "the forge says what there is"},
+		{method: jobwardv1.DirectoryService_SyncWorld_FullMethodName, byHand: true, roles: only(directory),
+			why: "the forge says all that there is"},
+		{method: jobwardv1.DirectoryService_BeginProjectDeletion_FullMethodName, roles: only(directory),
+			why: "the forge deletes projects"},
+		{method: jobwardv1.DirectoryService_FinishProjectDeletion_FullMethodName, roles: only(directory),
+			why: "the forge deletes projects"},
+		{method: jobwardv1.DirectoryService_BlockUser_FullMethodName, roles: only(directory),
+			why: "the forge blocks users"},
+		{method: jobwardv1.DirectoryService_UnblockUser_FullMethodName, roles: only(directory),
+			why: "the forge unblocks users"},
+		{method: jobwardv1.DirectoryService_GetGroup_FullMethodName, roles: only(directory, maintainer),
+			why: "front ends find the id that an allowlist entry needs"},
+		{method: jobwardv1.DirectoryService_GetProject_FullMethodName, roles: only(directory, maintainer),
+			why: "front ends find the id of a project by its path"},
+		{method: jobwardv1.DirectoryService_GetUser_FullMethodName, roles: only(directory, maintainer),
+			why: "front ends see that the user they act for is known"},
+		{method: jobwardv1.DirectoryService_ListGroups_FullMethodName, roles: only(directory),
+			why: "the whole directory is for who keeps it"},
+		{method: jobwardv1.DirectoryService_ListProjects_FullMethodName, roles: only(directory),
+			why: "the whole directory is for who keeps it"},
+		{method: jobwardv1.DirectoryService_ListUsers_FullMethodName, roles: only(directory),
+			why: "the whole directory is for who keeps it"},
+		{method: jobwardv1.DirectoryService_ListMembers_FullMethodName, roles: only(directory),
+			why: "memberships are for who keeps the directory"},
+		{method: jobwardv1.DirectoryService_GetInstanceSettings_FullMethodName, roles: only(directory, maintainer),
+			why: "front ends show what is enforced, and the limits"},
+		{method: jobwardv1.DirectoryService_UpdateInstanceSettings_FullMethodName, roles: only(maintainer),
+			why: "front ends edit for an instance administrator, whom the engine wants to see"},
+		{method: jobwardv1.DirectoryService_GetCatalogue_FullMethodName, roles: only(directory, maintainer),
+			why: "front ends show what an entry can grant"},
+		{method: jobwardv1.DirectoryService_UpdateCatalogue_FullMethodName, roles: only(),
+			why: "it decides what every permission means"},
+		{method: jobwardv1.DirectoryService_GetStatus_FullMethodName, roles: identity.AllRoles(),
+			why: "every caller may know the revision, which Reconcile and SyncWorld need"},
+
+		{method: jobwardv1.AuditService_ListEvents_FullMethodName, roles: only(),
+			why: "it tells who did what"},
+
+		{method: healthpb.Health_Check_FullMethodName, open: true, byHand: true,
+			why: "load balancers and probes have no credentials, and it says nothing but yes or no"},
+		{method: healthpb.Health_List_FullMethodName, open: true, byHand: true,
+			why: "as Check of health"},
+		{method: healthpb.Health_Watch_FullMethodName, open: true, byHand: true,
+			why: "as Check of health"},
+		{method: reflectionpb.ServerReflection_ServerReflectionInfo_FullMethodName, open: true, byHand: true,
+			why: "it tells the shape of the API, which is public, where the operator serves it at all"},
+	}
+}
+
+// unlistedDoor is what methods without a row pass: any caller that is known is told
+// that there is no such thing.
+func unlistedDoor() *door {
+	return &door{method: "/unlisted", byHand: true, roles: identity.AllRoles(), why: "nothing is behind it"}
+}

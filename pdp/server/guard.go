@@ -1,0 +1,177 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	validation "github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/protovalidate"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
+)
+
+// guard is what every call goes through: admission, run, and then metrics, log and
+// the translation of the error. A method without a row in the table does not run.
+func (s *Server) guard(ctx context.Context, method string, run func(context.Context) error) error {
+	d := s.doors[method]
+	if d == nil {
+		d, run = s.unlisted, func(context.Context) error {
+			return wire.Unimplemented(CodeMethodUnknown, "there is no method "+method)
+		}
+	}
+	start := time.Now()
+	s.meters.begin(d)
+	p, err := s.admit(ctx, d)
+	if err == nil {
+		err = run(withCaller(ctx, &p))
+	}
+	return s.finish(ctx, d, p.Name, start, err)
+}
+
+// finish counts and logs a call, and gives its error as it leaves.
+func (s *Server) finish(ctx context.Context, d *door, caller string, start time.Time, err error) error {
+	took := time.Since(start)
+	if err == nil {
+		s.meters.end(ctx, d, took, nil)
+		return nil
+	}
+	out := wire.ToStatus(err)
+	s.meters.end(ctx, d, took, out)
+	level := slog.LevelDebug
+	if authz.KindOf(wire.AsError(err)) == authz.KindInternal && d != s.unlisted {
+		level = slog.LevelError
+	}
+	if s.log.Enabled(ctx, level) {
+		e := wire.AsError(err)
+		s.log.Log(ctx, level, "call failed", "method", d.name(), "caller", caller, "code", e.Code, "error", e, "took", took)
+	}
+	return out
+}
+
+// panicked logs a panic and gives the error to answer with.
+func (s *Server) panicked(ctx context.Context, p any) error {
+	s.log.ErrorContext(ctx, "panic in a call; the call failed and the server goes on", "panic", p, "stack", string(debug.Stack()))
+	return errPanic()
+}
+
+// chain is what stands between the guard and a method.
+type chain struct {
+	unary  grpc.UnaryServerInterceptor
+	stream grpc.StreamServerInterceptor
+}
+
+// newChain makes the chain: recovery, then validation by the rules in the proto files
+// for the methods that have such.
+func (s *Server) newChain() (chain, error) {
+	v, err := protovalidate.New()
+	if err != nil {
+		return chain{}, err
+	}
+	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error { return s.panicked(ctx, p) })
+	byRules := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
+		d := s.doors[c.FullMethod()]
+		return d != nil && !d.byHand
+	})
+	unary := [2]grpc.UnaryServerInterceptor{
+		recovery.UnaryServerInterceptor(recovered),
+		selector.UnaryServerInterceptor(validation.UnaryServerInterceptor(v), byRules),
+	}
+	stream := [2]grpc.StreamServerInterceptor{
+		recovery.StreamServerInterceptor(recovered),
+		selector.StreamServerInterceptor(validation.StreamServerInterceptor(v), byRules),
+	}
+	return chain{
+		unary: func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+			return unary[0](ctx, req, info, func(ctx context.Context, req any) (any, error) { return unary[1](ctx, req, info, h) })
+		},
+		stream: func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+			return stream[0](srv, ss, info, func(srv any, ss grpc.ServerStream) error { return stream[1](srv, ss, info, h) })
+		},
+	}, nil
+}
+
+// interceptUnary takes the calls of services that were registered on the gRPC server
+// itself; those of the Registrar have their own way in.
+func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (resp any, err error) {
+	err = s.guard(ctx, info.FullMethod, func(ctx context.Context) (err error) {
+		resp, err = s.chain.unary(ctx, req, info, h)
+		return err
+	})
+	return resp, err
+}
+
+// interceptStream takes all streams.
+func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+	return s.guard(ss.Context(), info.FullMethod, func(ctx context.Context) error {
+		return s.chain.stream(srv, &guardedStream{ss, ctx}, info, h)
+	})
+}
+
+// guardedStream is a stream whose messages come in frames, and whose context knows
+// the caller.
+type guardedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (g *guardedStream) Context() context.Context { return g.ctx }
+
+func (g *guardedStream) RecvMsg(m any) error { return receive(g.ServerStream.RecvMsg, m) }
+
+// receive receives a message with recv; what the codec found wrong with it is the error.
+func receive(recv func(any) error, m any) error {
+	msg, ok := m.(proto.Message)
+	if !ok { // one of ours, which takes the error itself
+		return recv(m)
+	}
+	f := frame{msg: msg}
+	if err := recv(&f); err != nil {
+		return err
+	}
+	return f.err
+}
+
+// registrar registers services with their unary methods wrapped.
+type registrar struct {
+	s *Server
+	g *grpc.Server
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	own := *desc
+	own.Methods = make([]grpc.MethodDesc, len(desc.Methods))
+	for i, m := range desc.Methods {
+		method := "/" + desc.ServiceName + "/" + m.MethodName
+		h := r.s.hotMethod(method)
+		if h == nil {
+			h = r.s.guarded(method, m.Handler)
+		}
+		own.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: h}
+	}
+	r.g.RegisterService(&own, impl)
+}
+
+// guarded puts the guard before the decoding of a unary method's request, so that
+// nothing of a caller who may not call is decoded.
+func (s *Server) guarded(method string, h grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
+		err = s.guard(ctx, method, func(ctx context.Context) (err error) {
+			resp, err = h(srv, ctx, func(m any) error { return receive(dec, m) }, s.chain.unary)
+			return err
+		})
+		return resp, err
+	}
+}
+
+func unknownMethod(_ any, _ grpc.ServerStream) error {
+	return wire.Unimplemented(CodeMethodUnknown, "there is no such method")
+}

@@ -1,0 +1,146 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
+)
+
+// outbox is an answer of the hot path, already encoded: a CheckResponse,
+// BatchCheckResponse or CheckStreamResponse.
+type outbox struct {
+	b []byte
+	// pool takes it back when the codec has copied b, which is after a unary handler has
+	// returned. It is nil for one that a stream uses again by itself.
+	pool *sync.Pool
+}
+
+// maxKept is how large an outbox may be to be kept for another answer.
+const maxKept = 64 << 10
+
+func (o *outbox) sent() {
+	if o.pool == nil {
+		return
+	}
+	if cap(o.b) > maxKept {
+		o.b = nil
+	}
+	o.b = o.b[:0]
+	o.pool.Put(o)
+}
+
+// problem makes the outbox a CheckStreamResponse that tells of an error.
+func (o *outbox) problem(id uint64, err error) error {
+	b, merr := proto.MarshalOptions{}.MarshalAppend(o.b[:0], &jobwardv1.CheckStreamResponse{Id: id, Problem: wire.ProblemToProto(err)})
+	if merr != nil {
+		return merr
+	}
+	o.b = b
+	return nil
+}
+
+// Numbers of the fields that answers are written with. The tests compare every answer
+// with what the generated code makes of the same decision.
+const (
+	checkDecision  protowire.Number = 1 // CheckResponse.decision
+	batchDecision  protowire.Number = 1 // BatchCheckResponse.decisions
+	streamID       protowire.Number = 1 // CheckStreamResponse.id
+	streamDecision protowire.Number = 2 // CheckStreamResponse.decisions
+)
+
+// appendDecision appends a Decision as the field num of the message around it.
+func appendDecision(b []byte, num protowire.Number, d *authz.Decision, id string) []byte {
+	b, start := begin(b, num)
+	if d.Allow {
+		b = append(b, 1<<3, 1)
+	}
+	b = appendNumber(b, 2, uint64(wire.ReasonToProto(d.Reason)))
+	b = appendNumber(b, 3, uint64(d.Revision))
+	if d.ValidFor != 0 {
+		var inner int
+		b, inner = begin(b, 4)
+		b = appendNumber(b, 1, uint64(d.ValidFor/time.Second))
+		b = appendNumber(b, 2, uint64(d.ValidFor%time.Second))
+		b = end(b, inner)
+	}
+	b = appendText(b, 5, string(d.Job))
+	b = appendNumber(b, 6, uint64(d.Source))
+	b = appendNumber(b, 7, uint64(d.User))
+	b = appendNumber(b, 8, uint64(d.Target))
+	b = appendScope(b, 9, d.Entry)
+	b = appendNumber(b, 10, uint64(wire.RoleToProto(d.Role)))
+	b = appendScope(b, 11, d.RoleScope)
+	b = appendNumber(b, 12, uint64(wire.RoleToProto(d.Need)))
+	if d.Reason == authz.FeatureIsDisabled || d.Reason == authz.FeatureMembersOnly {
+		b = appendNumber(b, 13, uint64(wire.FeatureToProto(d.Feature)))
+	}
+	for _, name := range d.Missing {
+		b = appendField(b, 14, name)
+	}
+	if len(d.Keys) > 0 {
+		b = protowire.AppendTag(b, 15, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(8*len(d.Keys)))
+		for _, k := range d.Keys {
+			b = protowire.AppendFixed64(b, uint64(k))
+		}
+	}
+	b = appendText(b, 16, id)
+	return end(b, start)
+}
+
+func appendScope(b []byte, num protowire.Number, s authz.Scope) []byte {
+	var start int
+	switch s.Kind {
+	case authz.ScopeProject:
+		b, start = begin(b, num)
+		return end(appendNumber(b, 1, uint64(s.ID)), start)
+	case authz.ScopeGroup:
+		b, start = begin(b, num)
+		return end(appendNumber(b, 2, uint64(s.ID)), start)
+	}
+	return b
+}
+
+// appendNumber and appendText leave out the default, as proto3 does; appendField does
+// not, for what repeats.
+func appendNumber(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+func appendText(b []byte, num protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return appendField(b, num, s)
+}
+
+func appendField(b []byte, num protowire.Number, s string) []byte {
+	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
+}
+
+// begin starts a message within a message and leaves one byte for its length; end
+// fills that in, and moves what follows when one byte is not enough.
+func begin(b []byte, num protowire.Number) (_ []byte, start int) {
+	b = append(protowire.AppendTag(b, num, protowire.BytesType), 0)
+	return b, len(b)
+}
+
+func end(b []byte, start int) []byte {
+	n := len(b) - start
+	more := protowire.SizeVarint(uint64(n)) - 1
+	if more > 0 {
+		b = append(b, make([]byte, more)...)
+		copy(b[start+more:], b[start:start+n])
+	}
+	protowire.AppendVarint(b[:start-1], uint64(n))
+	return b
+}
