@@ -19,7 +19,7 @@ const (
 	minMessageSize = 64 << 10
 	maxMessageSize = 64 << 20
 	minTimeout     = time.Minute
-	maxTimeout     = 90 * 24 * time.Hour
+	maxTimeout     = 31 * 24 * time.Hour // what an Issue can ask for
 	minAudit       = time.Hour
 	maxShutdown    = 10 * time.Minute
 )
@@ -71,7 +71,7 @@ func (p *plan) checkNumbers(f *findings) {
 	f.need(p.History >= minHistory, "history", "%d revisions are too few for those who follow the changes; at least %d", p.History, minHistory)
 	f.need(p.MemtableSize >= minMemtable && p.MemtableSize <= maxMemtable, "memtable-size",
 		"%s is not between %s and %s", p.MemtableSize, Size(minMemtable), Size(maxMemtable))
-	f.need(p.MaxTimeout >= minTimeout && p.MaxTimeout <= maxTimeout, "max-timeout", "%s is not between 1m and 90 days (2160h)", brief(p.MaxTimeout))
+	f.need(p.MaxTimeout >= minTimeout && p.MaxTimeout <= maxTimeout, "max-timeout", "%s is not between 1m and 31 days (744h)", brief(p.MaxTimeout))
 	f.need(p.DefaultTimeout > 0 && p.DefaultTimeout <= p.MaxTimeout, "default-timeout",
 		"%s is not above zero and at most max-timeout, which is %s", brief(p.DefaultTimeout), brief(p.MaxTimeout))
 	f.need(p.Retention == 0 || p.Retention >= 2*p.MaxTimeout, "retention",
@@ -80,6 +80,7 @@ func (p *plan) checkNumbers(f *findings) {
 	f.need(p.AuditSample >= 0, "audit-sample", "%d is negative; 0 keeps no allowed decisions", p.AuditSample)
 	f.need(p.MaxMessageSize >= minMessageSize && p.MaxMessageSize <= maxMessageSize, "max-message-size",
 		"%s is not between %s and %s", p.MaxMessageSize, Size(minMessageSize), Size(maxMessageSize))
+	f.need(p.MaxUnknownTokens > 0, "max-unknown-tokens", "%d is not above zero", p.MaxUnknownTokens)
 	f.need(p.MaxStreams > 0, "max-streams", "must be above zero")
 	f.need(p.MaxConnectionAge == 0 || p.MaxConnectionAge >= time.Minute, "max-connection-age",
 		"%s is less than 1m: callers would do little but connect; 0 lets connections live", brief(p.MaxConnectionAge))

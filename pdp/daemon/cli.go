@@ -11,13 +11,14 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
 // Exit codes of the program.
 const (
 	exitOK      = 0
 	exitFailed  = 1 // it could not start, or it stopped because of an error; fsck found damage
-	exitRefused = 2 // the command line or a setting is wrong; nothing was done
+	exitRefused = 2 // the command line or a setting is wrong, or fsck found no store to look at; nothing was done
 )
 
 // commands is the command line.
@@ -67,6 +68,17 @@ var errExit = errors.New("exit")
 // Main is the program pdp. It ends when ctx does and returns the exit code. Arguments do not include the program's name; environ is that of
 // os.Environ.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	return commandLine{stdout: stdout, stderr: stderr}.run(ctx, args, environ)
+}
+
+// commandLine runs verbs.
+type commandLine struct {
+	stdout, stderr io.Writer
+	fault          badgerstore.Fault // for tests
+}
+
+func (c commandLine) run(ctx context.Context, args, environ []string) int {
+	stdout, stderr := c.stdout, c.stderr
 	cmd, verb, shown, err := parse(args, environ, stdout)
 	if errors.Is(err, errExit) {
 		return exitOK
@@ -76,7 +88,7 @@ func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 	}
 	switch verb {
 	case "serve":
-		err = Run(ctx, Options{Config: cmd.Config, Shown: shown, Stdout: stdout, Stderr: stderr})
+		err = Run(ctx, Options{Config: cmd.Config, Shown: shown, Stdout: stdout, Stderr: stderr, fault: c.fault})
 	case "config show":
 		err = writeSettings(stdout, shown)
 	case "config check":

@@ -78,7 +78,7 @@ type Config struct {
 	TokenPrefix string `default:"jobt-" placeholder:"PREFIX" group:"Tokens" help:"Prefix of new job tokens."`
 	// OlderTokenPrefixes are still known for tokens that were issued before TokenPrefix was changed.
 	OlderTokenPrefixes []string `placeholder:"PREFIX" group:"Tokens" help:"Earlier prefixes, still accepted."`
-	// MaxTimeout is the longest life of a token that an Issue may ask for, 1 minute to 90 days.
+	// MaxTimeout is the longest life of a token that an Issue may ask for, 1 minute to 31 days.
 	MaxTimeout time.Duration `default:"168h" placeholder:"DURATION" group:"Tokens" help:"Longest life of a job token."`
 	// DefaultTimeout is the life of a token whose Issue does not say, at most MaxTimeout.
 	DefaultTimeout time.Duration `default:"1h" placeholder:"DURATION" group:"Tokens" help:"Life of a job token whose issue does not say."`
@@ -93,6 +93,9 @@ type Config struct {
 
 	// MaxMessageSize bounds what one call may send, 64KiB to 64MiB. Directory batches are the largest.
 	MaxMessageSize Size `default:"8MiB" placeholder:"SIZE" group:"Limits" help:"Largest message taken from a caller."`
+	// MaxUnknownTokens is how many tokens that nobody has one caller may show in a second. Beyond it the answer is "could not decide" instead of "unknown";
+	// tokens that are known are answered all the same. A door that takes tokens from the internet needs its own limit for each address before that.
+	MaxUnknownTokens int `default:"10000" placeholder:"N" group:"Limits" help:"Unknown tokens that one caller may show in a second."`
 	// MaxStreams bounds the calls under way on one connection.
 	MaxStreams uint32 `default:"1000" placeholder:"N" group:"Limits" help:"Calls under way on one connection."`
 	// MaxConnectionAge ends connections after about so long, so that callers spread over replicas and changed certificates take

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/server"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
@@ -93,7 +93,8 @@ type daemon struct {
 	store     *badgerstore.Store
 	engine    *engine.Engine
 	listeners []net.Listener
-	health    *health.Server
+	services  *server.Server
+	health    *healthServer
 	grpc      *grpc.Server
 
 	failed chan error // one error that ends the process

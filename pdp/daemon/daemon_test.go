@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"testing"
 
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
 // TestFirstRun is what the README shows: no settings but those that keep tests apart.
@@ -75,12 +72,18 @@ func TestStartRefused(t *testing.T) {
 		"grpc port":                {nil, []string{"--grpc-addr=" + taken.Addr().String()}, "grpc-addr: " + taken.Addr().String() + " is taken"},
 		"second port":              {nil, []string{"--grpc-addr=127.0.0.1:0," + taken.Addr().String()}, "is taken"},
 		"data directory is a file": {func(t *testing.T, dir string) { writeFile(t, dir, "x", 0o600) }, nil, "not a directory"},
+		"a store of a newer version": {func(t *testing.T, dir string) {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, filepath.Join(dir, "MARK"), "jobward mark 9\n"+strings.Repeat("x", 1009), 0o600)
+		}, nil, "newer"},
 		"a foreign directory": {func(t *testing.T, dir string) {
 			if err := os.MkdirAll(filepath.Join(dir, "badger"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 			writeFile(t, filepath.Join(dir, "badger", "MANIFEST"), "something else", 0o600)
-		}, nil, "badger"},
+		}, nil, "is damaged, and was left exactly as it is"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
@@ -114,26 +117,6 @@ func TestOneDaemonForOneDirectory(t *testing.T) {
 	if code := third.end(); code != exitOK {
 		t.Errorf("the third ended with %d:\n%s", code, third.log.String())
 	}
-}
-
-// TestStoreFails breaks a sync: the process must stop by itself, with an error, and not go on to answer (P4).
-func TestStoreFails(t *testing.T) {
-	broken := make(chan struct{})
-	l, err := tryLocal(t, func(o *Options) {
-		o.fault = func(step badgerstore.Step, done bool) error {
-			select {
-			case <-broken:
-				return errors.New("planted")
-			default:
-				return nil
-			}
-		}
-	}, small(t.TempDir(), nil)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	close(broken)
-	_ = l
 }
 
 // TestStopWhileStarting ends a start that is told to stop, which is no failure.

@@ -18,15 +18,6 @@ const (
 	metricAuditLost = "jobward.audit.lost"    // decisions that the audit log could not keep
 )
 
-// kindNames are the values of the label "kind".
-func kindNames() map[state.Kind]string {
-	return map[state.Kind]string{
-		state.KindGroup: "group", state.KindProject: "project", state.KindUser: "user", state.KindMembers: "members",
-		state.KindAllowlist: "allowlist", state.KindJob: "job", state.KindReplaced: "replaced", state.KindRunner: "runner",
-		state.KindDeath: "death", state.KindRequest: "request", state.KindInstance: "instance", state.KindCatalogue: "catalogue",
-	}
-}
-
 // measure registers the metrics of the state until stop.
 func (d *daemon) measure() error {
 	m := d.telemetry.Meters.Meter("github.com/jobward/jobward/pdp/daemon")
@@ -39,9 +30,9 @@ func (d *daemon) measure() error {
 			return fmt.Errorf("metrics: %w", err)
 		}
 	}
-	labels := map[state.Kind]metric.MeasurementOption{}
-	for kind, name := range kindNames() {
-		labels[kind] = metric.WithAttributes(attribute.String("kind", name))
+	var labels [state.NumKinds]metric.MeasurementOption
+	for kind := range labels {
+		labels[kind] = metric.WithAttributes(attribute.String("kind", state.Kind(kind).String()))
 	}
 	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		mark := d.engine.View().Mark()
@@ -49,8 +40,8 @@ func (d *daemon) measure() error {
 		o.ObserveInt64(epoch, int64(mark.Epoch.Counter))
 		o.ObserveInt64(lost, int64(d.engine.AuditLost()))
 		counts := d.engine.View().Counts()
-		for kind, label := range labels {
-			o.ObserveInt64(records, int64(counts[kind]), label)
+		for kind := 1; kind < state.NumKinds; kind++ {
+			o.ObserveInt64(records, int64(counts[kind]), labels[kind])
 		}
 		return nil
 	}, revision, epoch, records, lost)

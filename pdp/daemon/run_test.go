@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -18,17 +19,31 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
 // bePDP in the environment makes this test binary the program: a test needs a process that it can kill, and one that is linked into
 // the test is never an old build.
 const bePDP = "PDP_TEST_BE_PDP"
 
+// breakWhen names a file: when it is there, nothing that such a process stores gets stored.
+const breakWhen = "PDP_TEST_BREAK_WHEN"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(bePDP) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
-		os.Exit(Main(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+		c := commandLine{stdout: os.Stdout, stderr: os.Stderr}
+		if flag := os.Getenv(breakWhen); flag != "" {
+			c.fault = func(step badgerstore.Step, done bool) error {
+				if _, err := os.Stat(flag); step == badgerstore.StepStore && err == nil {
+					return errors.New("planted")
+				}
+				return nil
+			}
+		}
+		os.Exit(c.run(ctx, os.Args[1:], os.Environ()))
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -12,10 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/reflection"
 
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/telemetry"
@@ -162,19 +159,8 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := d.newServer(auth)
-	if err != nil {
+	if err := d.newServer(auth); err != nil {
 		return err
-	}
-	d.grpc = grpc.NewServer(append(d.transport(), s.ServerOptions()...)...)
-	s.Register(d.grpc)
-	d.health = health.NewServer()
-	for service := range d.grpc.GetServiceInfo() {
-		d.health.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)
-	}
-	healthpb.RegisterHealthServer(d.grpc, d.health)
-	if d.Reflection {
-		reflection.RegisterV1(d.grpc)
 	}
 	d.onStop(func() error { d.cutOff(); return nil })
 	for _, l := range d.listeners {
@@ -199,7 +185,6 @@ func (d *daemon) authenticator(addrs []net.Addr) (identity.Authenticator, error)
 // transport is how connections are kept.
 func (d *daemon) transport() []grpc.ServerOption {
 	opts := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(int(d.MaxMessageSize)),
 		grpc.MaxConcurrentStreams(d.MaxStreams),
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),

@@ -14,6 +14,8 @@ func (d *daemon) drain() {
 		d.log.Info("not ready any more; serving on for a while", "delay", brief(d.ShutdownDelay))
 		time.Sleep(d.ShutdownDelay)
 	}
+	d.services.Drain() // streams that callers hold open: they would not end by themselves
+	d.health.drain()
 	d.cutOff()
 }
 
