@@ -85,11 +85,10 @@ type UserStateRequest struct {
 // Writing the directory. Names, parents and emptiness are properties of several
 // records at once, which guards on the records changed do not keep: two creations of
 // one path touch different keys. So one lock of the engine makes this process the one
-// writer of groups, projects, users and memberships; it is held for one commit at a
-// time. Several PDPs on one store need more: a record that every structural change of
-// the directory puts and guards, so that two of them cannot both hold. Reads, decisions
-// and edits of allowlists never take the lock; what they read and the directory writes
-// is kept apart by guards.
+// writer of places, existence and memberships. Several PDPs on one store need more: a
+// record that every structural change of the directory puts and guards, so that two of
+// them cannot both hold. Reads, decisions, edits of allowlists, blocks and the beginning
+// of a deletion never take the lock; guards on the records keep them apart from it.
 //
 // Removing a project or group is one commit. The entries on other lists and the
 // memberships that name it mean nothing from then on and are removed after it, a few
@@ -137,7 +136,9 @@ func (d *draft) expect(rev authz.Revision) error {
 // Repeated, it gives the revision that did it (PROTOCOL R6). KindNotFound for a project
 // that never was; one that is deleted already counts as begun.
 func (e *Engine) BeginProjectDeletion(ctx context.Context, by Actor, req DeletionRequest) (Done, error) {
-	w := directoryWrite{verb: "begin_project_deletion", by: by, requestID: req.RequestID, validateOnly: req.ValidateOnly, request: req}
+	w := directoryWrite{
+		verb: "begin_project_deletion", by: by, requestID: req.RequestID, validateOnly: req.ValidateOnly, request: req, unlocked: true,
+	}
 	done, _, err := e.write(ctx, w, func(d *draft) error {
 		p, err := d.condemned(req.Project)
 		if err != nil || d.before != 0 {
@@ -214,7 +215,7 @@ func (e *Engine) setUserState(ctx context.Context, by Actor, verb string, req Us
 	if !req.User.Valid() {
 		return Done{}, authz.Invalid("user_id", "must be 1 to %d", authz.MaxID)
 	}
-	w := directoryWrite{verb: verb, by: by, requestID: req.RequestID, validateOnly: req.ValidateOnly, request: req}
+	w := directoryWrite{verb: verb, by: by, requestID: req.RequestID, validateOnly: req.ValidateOnly, request: req, unlocked: true}
 	done, _, err := e.write(ctx, w, func(d *draft) error {
 		u := d.user(req.User)
 		if u == nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/policy"
 	"github.com/jobward/jobward/pdp/state"
+	"github.com/jobward/jobward/pdp/state/memstore"
 )
 
 // The parts of changes, short.
@@ -182,6 +184,7 @@ func TestApplyIsAtomic(t *testing.T) {
 func TestApplyNames(t *testing.T) {
 	start := []Change{
 		group(1, 0, "acme"), group(2, 1, "sub"), group(3, 0, "dev"), projectIn(1, 1, "app"), projectIn(2, 3, "tool"), personal(3, "sam", "x"),
+		projectIn(4, 3, "x"),
 	}
 	for _, c := range []struct {
 		name    string
@@ -206,7 +209,9 @@ func TestApplyNames(t *testing.T) {
 		{"other path in such a namespace", []Change{personal(9, "dev", "other")}, true},
 		{"group with the name of a namespace", []Change{group(9, 0, "sam")}, true},
 		{"and with its project", []Change{group(9, 0, "sam"), projectIn(9, 9, "x")}, false},
-		{"group renamed onto a namespace", []Change{group(3, 0, "sam"), projectIn(2, 3, "x")}, false},
+		{"group renamed onto a namespace", []Change{group(3, 0, "sam")}, false},
+		{"but for what leaves it", []Change{group(3, 0, "sam"), projectIn(4, 2, "x")}, true},
+		{"and what comes", []Change{group(3, 0, "sam"), projectIn(4, 2, "x"), projectIn(1, 3, "x")}, false},
 		{"group renamed with what is in it", []Change{personal(9, "new", "tool"), group(3, 0, "new")}, false},
 		{"into a group that has been renamed", []Change{group(1, 0, "corp"), projectIn(9, 1, "app")}, false},
 	} {
@@ -225,7 +230,14 @@ func TestApplyNames(t *testing.T) {
 
 // TestConcurrentNames: of many who want one path, one gets it.
 func TestConcurrentNames(t *testing.T) {
-	e := newEngine(t)
+	st := &watched{Store: memstore.New()}
+	st.fail = func() error { // between a check and its commit others get a chance
+		for range 100 {
+			runtime.Gosched()
+		}
+		return nil
+	}
+	e := startEngine(t, st, newHandClock(noon()))
 	mustApply(t, e, group(1, 0, "acme"))
 	var wg sync.WaitGroup
 	errs := make([]error, 16)

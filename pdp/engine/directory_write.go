@@ -20,17 +20,22 @@ type directoryWrite struct {
 	validateOnly bool
 	// request is the whole call, for the fingerprint.
 	request any
+	// unlocked calls change the state of one record and nothing else, for which its guard
+	// is enough. They are what revokes, and must not wait for a long clean-up.
+	unlocked bool
 }
 
-// write carries out one commit of the directory under its lock: stage adds to a draft,
-// which is then checked as a whole.
+// write carries out one commit of the directory: stage adds to a draft, which is then
+// checked as a whole.
 func (e *Engine) write(ctx context.Context, w directoryWrite, stage func(*draft) error) (Done, *draft, error) {
 	op, err := newOnce(w.by, w.verb, w.requestID, w.request)
 	if err != nil {
 		return Done{}, nil, err
 	}
-	e.directory.Lock()
-	defer e.directory.Unlock()
+	if !w.unlocked {
+		e.directory.Lock()
+		defer e.directory.Unlock()
+	}
 	var done Done
 	var d *draft
 	rev, err := e.commit(ctx, w.verb, w.by, func() (b state.Batch, err error) {

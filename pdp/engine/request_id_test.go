@@ -139,3 +139,27 @@ func TestRequestIDAtOnce(t *testing.T) {
 		t.Errorf("revisions %v, %d repeated", revisions, repeated)
 	}
 }
+
+// TestRequestIDBetween: the same call carried out between the look and the commit, by
+// somebody who touches no other record, is found.
+func TestRequestIDBetween(t *testing.T) {
+	st := &watched{Store: storeOf(t, listWorld()...)}
+	e := startEngine(t, st, newHandClock(noon()))
+	add := onApp(Inbound, authz.InProject(open))
+	add.RequestID = "one"
+	st.fail = func() error {
+		st.fail = nil
+		op, err := newOnce(as(max_), "add_entry", add.RequestID, add)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b state.Batch
+		op.keep(&b, e.Now(), state.ThisRevision)
+		_, err = st.Store.Commit(t.Context(), b)
+		return err
+	}
+	_, done, err := e.AddEntry(t.Context(), as(max_), add)
+	if err != nil || !done.Repeated {
+		t.Errorf("%+v, %v", done, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/policy"
 	"github.com/jobward/jobward/pdp/state"
+	"github.com/jobward/jobward/pdp/state/memstore"
 )
 
 // listOf is the list that a forge takes of what the engine holds.
@@ -249,5 +250,48 @@ func TestSyncSaysWhat(t *testing.T) {
 	}
 	if diff = mustSync(t, e, SyncOptions{ValidateOnly: true}, nil, many); len(diff.Lines) != MaxDiffLines || diff.Lines[0] != "remove project 1 (acme/app)" {
 		t.Errorf("%d lines, the first is %s", len(diff.Lines), diff.Lines[0])
+	}
+}
+
+// TestBlocksDoNotWaitForSyncs: a block and a deletion that come while a synchronisation
+// runs go through at once, in the middle of one of its commits, and win, whenever that
+// is.
+func TestBlocksDoNotWaitForSyncs(t *testing.T) {
+	rng := random(t)
+	for at := range 20 {
+		st := &watched{Store: memstore.New()}
+		e := startEngine(t, st, newHandClock(noon()))
+		mustApply(t, e, user(1), user(2), group(1, 0, "g"), projectIn(1, 1, "p"), personal(2, "u", "q"))
+		left, blocking := at, false
+		st.fail = func() error { // the draft is made, and its commit is about to be
+			if left--; left >= 0 || blocking {
+				return nil
+			}
+			blocking, st.fail = true, nil
+			if _, err := e.BlockUser(t.Context(), forge(), UserStateRequest{User: 1, State: authz.UserStateBanned}); err != nil {
+				t.Error(err)
+			}
+			if _, err := e.BeginProjectDeletion(t.Context(), forge(), DeletionRequest{Project: 1}); err != nil {
+				t.Error(err)
+			}
+			return nil
+		}
+		opt := SyncOptions{}
+		if rng.IntN(2) == 0 {
+			opt.AsOf = e.view.Mark().Revision
+		}
+		list := []Change{
+			{User: &state.User{ID: 1, Name: "new", Admin: true}}, {User: &state.User{ID: 3, Name: "c"}},
+			group(2, 0, "h"), group(3, 2, "i"), projectIn(1, 3, "moved"), projectIn(5, 2, "r"), role(1, authz.InProject(1), authz.RoleOwner),
+		}
+		mustSync(t, e, opt, func(s *Sync) { s.chunk = 1 }, list)
+		if blocking {
+			u, _, _ := e.view.User(1)
+			p, _, _ := e.view.Project(1)
+			if u.State != authz.UserStateBanned || p.State != authz.StatePendingDelete {
+				t.Errorf("before commit %d: the user is %s, the project %s", at, u.State, p.State)
+			}
+		}
+		st.fail = nil
 	}
 }

@@ -118,6 +118,20 @@ func (s *Sync) user(id int64, i int) (old, want *state.User, younger bool) {
 	return old, want, younger
 }
 
+// userFor and projectFor tell it to whoever stages a change. They note a guard first:
+// a block, or the beginning of a deletion, which do not wait for the lock, either are
+// seen to be younger, or make the commit fail and look again.
+
+func (s *Sync) userFor(d *draft, id int64, i int) (old, want *state.User, younger bool) {
+	d.user(authz.UserID(id))
+	return s.user(id, i)
+}
+
+func (s *Sync) projectFor(d *draft, id int64, i int) (old, want *state.Project, younger bool) {
+	d.project(authz.ProjectID(id))
+	return s.project(id, i)
+}
+
 func (s *Sync) members(id int64) (old, want []state.Membership, younger bool) {
 	m, rev := s.e.view.Members(authz.UserID(id))
 	want = s.list.rolesOf(id)

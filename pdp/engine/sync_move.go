@@ -87,7 +87,7 @@ func (s *Sync) moveGroup(d *draft, it item) {
 }
 
 func (s *Sync) moveProject(d *draft, it item) {
-	old, want, younger := s.project(it.id, it.i)
+	old, want, younger := s.projectFor(d, it.id, it.i)
 	if old == nil || younger {
 		return
 	}
@@ -138,7 +138,7 @@ func (s *Sync) parkGroup(d *draft, it item) {
 }
 
 func (s *Sync) parkProject(d *draft, it item) {
-	if old, _, younger := s.project(it.id, it.i); old != nil && !younger {
+	if old, _, younger := s.projectFor(d, it.id, it.i); old != nil && !younger {
 		to := *old
 		to.Name = parkedName(authz.InProject(old.ID))
 		d.setProject(&to, authz.InProject(old.ID).String())

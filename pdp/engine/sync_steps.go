@@ -71,24 +71,17 @@ func (s *Sync) takeAway(ctx context.Context) error {
 	if err := s.takeRoles(ctx); err != nil {
 		return err
 	}
-	users := func(id int64, i int) *state.User {
-		old, want, younger := s.user(id, i)
-		if old == nil || younger || want == nil {
-			return nil
-		}
-		return meetUser(old, want)
-	}
 	err := s.pass(ctx, stepTake, s.eachUser, func(id int64, i int) int {
 		old, want, younger := s.user(id, i)
-		if old == nil || younger || (want != nil && *users(id, i) == *old) {
-			return 0
-		}
-		return recordBytes
+		return needs(old != nil && !younger && (want == nil || *meetUser(old, want) != *old))
 	}, func(d *draft, id int64, i int) {
-		if old, want, younger := s.user(id, i); old != nil && want == nil && !younger {
+		old, want, younger := s.userFor(d, id, i)
+		switch {
+		case old == nil || younger:
+		case want == nil:
 			d.deleteUser(old.ID, "")
-		} else if m := users(id, i); m != nil {
-			d.setUser(m, "")
+		default:
+			d.setUser(meetUser(old, want), "")
 		}
 	})
 	if err != nil {
@@ -122,12 +115,9 @@ func (s *Sync) takeRoles(ctx context.Context) error {
 func (s *Sync) takeFromScopes(ctx context.Context) error {
 	err := s.pass(ctx, stepTake, s.eachProject, func(id int64, i int) int {
 		old, want, younger := s.project(id, i)
-		if old == nil || younger || (want != nil && *meetProject(old, want) == *old) {
-			return 0
-		}
-		return recordBytes
+		return needs(old != nil && !younger && (want == nil || *meetProject(old, want) != *old))
 	}, func(d *draft, id int64, i int) {
-		old, want, younger := s.project(id, i)
+		old, want, younger := s.projectFor(d, id, i)
 		switch {
 		case old == nil || younger:
 		case want == nil:
@@ -141,10 +131,7 @@ func (s *Sync) takeFromScopes(ctx context.Context) error {
 	}
 	return s.pass(ctx, stepTake, s.eachGroup, func(id int64, i int) int {
 		old, want, younger := s.group(id, i)
-		if old == nil || want == nil || younger || *meetGroup(old, want) == *old {
-			return 0
-		}
-		return recordBytes
+		return needs(old != nil && want != nil && !younger && *meetGroup(old, want) != *old)
 	}, func(d *draft, id int64, i int) {
 		if old, want, younger := s.group(id, i); old != nil && want != nil && !younger {
 			d.setGroup(meetGroup(old, want), "")
@@ -186,7 +173,7 @@ func (s *Sync) give(ctx context.Context) error {
 		old, want, younger := s.user(id, i)
 		return needs(want != nil && !younger && !same(old, want))
 	}, func(d *draft, id int64, i int) {
-		if _, want, younger := s.user(id, i); want != nil && !younger {
+		if _, want, younger := s.userFor(d, id, i); want != nil && !younger {
 			d.setUser(want, userField(want.ID))
 		}
 	})
@@ -197,7 +184,7 @@ func (s *Sync) give(ctx context.Context) error {
 		old, want, younger := s.project(id, i)
 		return needs(want != nil && !younger && !same(old, want))
 	}, func(d *draft, id int64, i int) {
-		if _, want, younger := s.project(id, i); want != nil && !younger {
+		if _, want, younger := s.projectFor(d, id, i); want != nil && !younger {
 			d.setProject(want, authz.InProject(want.ID).String())
 		}
 	})
