@@ -182,6 +182,10 @@ func TestEditingCases(t *testing.T) {
 			wantError(t, l.remove(as(max_), d, authz.InProject(app)), authz.KindInvalid, CodeSelfEntry)
 		}
 	})
+}
+
+// TestEditingCasesOfLimits is the rest of that paragraph.
+func TestEditingCasesOfLimits(t *testing.T) {
 	t.Run("200th entry, 201st", func(t *testing.T) { // → ok, 400
 		l := newListTest(t, full(199, 199, 199)...)
 		for _, c := range []struct {

@@ -10,7 +10,7 @@ import (
 )
 
 // TestRequestIDs: a repeated call answers as the first did and does nothing; the same
-// id for another call is refused; the ids of two callers are two.
+// id for another call is refused.
 func TestRequestIDs(t *testing.T) {
 	l := newListTest(t)
 	ctx, e := t.Context(), l.e
@@ -81,6 +81,20 @@ func TestRequestIDs(t *testing.T) {
 		if got := e.view.Mark().Revision; got != head {
 			t.Errorf("%s: a repetition or a reuse committed revision %d", c.name, got)
 		}
+	}
+}
+
+// TestRequestIDsOfTwoCallers are two, and bad ones are refused.
+func TestRequestIDsOfTwoCallers(t *testing.T) {
+	l := newListTest(t)
+	ctx, e := t.Context(), l.e
+	add := onApp(Inbound, authz.InProject(open))
+	add.RequestID = "a"
+	if _, _, err := e.AddEntry(ctx, as(max_), add); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.remove(as(max_), Inbound, authz.InProject(open)); err != nil {
+		t.Fatal(err)
 	}
 	other := as(max_)
 	other.Name = "another-forge"
