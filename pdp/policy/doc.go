@@ -30,8 +30,9 @@
 //	     in R14 is refused outright unless the target is open to the user (§8.2)
 //	R16  pushes need their switch, and from outside an entry that grants it (§10.4)
 //	R17  features: disabled for all, or members only (§8.5, §8.6)
-//	R18  role: the public set on an open target, else the least role; a source that
-//	     is not in scope has the public set only (§8.1 to §8.4, §8.7, §8.8)
+//	R18  role: none for the public set on an open target, else the least role, and that
+//	     of a members-only feature; a source that is not in scope has the public set
+//	     only (§8.1 to §8.5, §8.7, §8.8)
 //	R19  the state of the target, and of the groups above it (§14, §0.8)
 //	R20  fine-grained permissions of the nearest entry, on REST (§9)
 //
@@ -40,8 +41,24 @@
 // to a user when it is public, or internal and the user is not external (§8.1). With
 // public_scope exempt, allowlists do not bind on open targets (§0.2).
 //
-// Where SEMANTICS leaves a choice: a source whose deletion is in progress is dead,
-// as the seed says, not only one pending deletion; the state of a group counts for
-// everything below it; the exemption of §9.2 step 2 holds on targets open to
-// the user, so an internal target gives it to no external user.
+// Where SEMANTICS leaves a choice:
+//
+//   - A source whose deletion is in progress is dead, as the seed says, not only one
+//     pending deletion. A target whose deletion is in progress still is read (§14).
+//   - The state of a group counts for everything below it. States add up: what is
+//     archived inside a group that is being deleted is not destroyed either.
+//   - The exemption of §9.2 step 2 holds on targets open to the user, so an internal
+//     target gives it to no external user. Packages open to anybody (§8.8) count as open.
+//   - Where lists do not bind (exempt), what an entry lacks does not either. A push from
+//     outside needs its entry all the same: §10.4 asks for it by name. It needs
+//     PushCross and not PushSelf.
+//   - §10.1 is about Git and not about the registry, whose section does not repeat it.
+//     Members-only CI is CI.
+//   - A question about the own job is answered whatever target comes with it, and binds
+//     to the job's limit on permissions, not to that on targets. Every other question
+//     about the own project binds to both.
+//   - A bare question (surface policy) may be about any permission that takes tokens. It
+//     has no route, so R20 does not apply.
+//   - Of two reasons within one rule the one is told that is harder to help: a feature
+//     that is off before one for members only.
 package policy

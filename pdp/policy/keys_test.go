@@ -65,6 +65,9 @@ func TestKeysComplete(t *testing.T) {
 	for _, c := range changes() {
 		n := tallies[c.name]
 		if n == nil || n.changed == 0 {
+			if *worlds < 3000 {
+				continue // too few to say
+			}
 			t.Errorf("%s never changed an answer, so it shows nothing: %+v", c.name, n)
 			continue
 		}

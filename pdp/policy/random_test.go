@@ -120,6 +120,9 @@ func TestNaiveAgrees(t *testing.T) {
 		}
 	}
 	t.Logf("%d questions in %d worlds, %.1f %% allowed\n%s", total, *worlds, 100*float64(allowed)/float64(total), histogram(count, total))
+	if total < 100_000 {
+		return // too few to say anything about the rare ones
+	}
 	if allowed*4 < total {
 		t.Errorf("only %d of %d were allowed: the worlds are too mean to find a wrong denial", allowed, total)
 	}

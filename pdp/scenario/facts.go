@@ -116,12 +116,12 @@ func (f *Facts) All() []state.Record {
 // Revision gives At.
 func (f *Facts) Revision() authz.Revision { return f.At }
 
-// Instance gives the settings, zero ones if there is no record.
+// Instance gives the settings, those of [state.DefaultInstance] if there is no record.
 func (f *Facts) Instance() policy.Instance {
 	if r, ok := f.records[state.InstanceKey()].(*state.Instance); ok {
 		return r.Instance
 	}
-	return policy.Instance{}
+	return state.DefaultInstance().Instance
 }
 
 // Catalogue gives the built-in catalogue, extended by the record if there is one.
@@ -222,7 +222,7 @@ func (f *Facts) Ancestors(id authz.ProjectID, buf []policy.Group) []policy.Group
 	if !ok {
 		return buf
 	}
-	for g := p.Group; g != 0; {
+	for g := p.Group; g != 0 && len(buf) < state.MaxGroupDepth; {
 		r, ok := f.records[state.GroupKey(g)].(*state.Group)
 		if !ok {
 			break

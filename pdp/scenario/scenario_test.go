@@ -163,6 +163,7 @@ func TestRecordErrors(t *testing.T) {
 		{"world: {groups: [{path: a}, {path: a}]}", `world.groups[1]: "a" is there twice`},
 		{"world: {groups: [{path: a, parent: b}]}", `world.groups[0].parent: "b" is not what the path "a" says`},
 		{"world: {groups: [{path: a//b}]}", `world.groups[0].path: "a//b" has an empty segment`},
+		{"world: {groups: [{path: a" + strings.Repeat("/a", 64) + "}]}", `world.groups[0].path: nested deeper than 64 groups`},
 		{"world: {groups: [{path: a, visibility: secret}]}", `world.groups[0].visibility: unknown visibility "secret"`},
 		{"world: {groups: [{path: a, state: asleep}]}", `world.groups[0].state: unknown project state "asleep"`},
 		{"world: {groups: [{path: a, id: -1}]}", `world.groups[0].id: -1 is out of range`},

@@ -11,9 +11,6 @@ import (
 	"github.com/jobward/jobward/pdp/state"
 )
 
-// Limits of a world's allowlists where it does not name any (SEMANTICS §0.5).
-const defaultEntries = 200
-
 // Records gives the records of the world, in an order in which each only refers to
 // those before it, and the ids that the names got. Errors name the field.
 func (w *World) Records() ([]state.Record, *Index, error) { return w.records() }
@@ -86,12 +83,14 @@ func (b *builder) instance() error {
 	if i.MaxProjectEntries < 0 || i.MaxGroupEntries < 0 {
 		return fmt.Errorf("instance: a limit of entries is negative")
 	}
-	b.add(&state.Instance{
-		Instance: policy.Instance{
-			PublicScope: scope, EnforceInbound: i.EnforceInbound, AnyoneCanPull: i.AnyoneCanPull == nil || *i.AnyoneCanPull,
-		},
-		MaxProjectEntries: cmp.Or(i.MaxProjectEntries, defaultEntries), MaxGroupEntries: cmp.Or(i.MaxGroupEntries, defaultEntries),
-	})
+	r := state.DefaultInstance()
+	r.PublicScope, r.EnforceInbound = scope, i.EnforceInbound
+	if i.AnyoneCanPull != nil {
+		r.AnyoneCanPull = *i.AnyoneCanPull
+	}
+	r.MaxProjectEntries = cmp.Or(i.MaxProjectEntries, r.MaxProjectEntries)
+	r.MaxGroupEntries = cmp.Or(i.MaxGroupEntries, r.MaxGroupEntries)
+	b.add(&r)
 	return nil
 }
 
@@ -107,6 +106,9 @@ func (b *builder) groups() error {
 		g, field := &b.w.Groups[i], fmt.Sprintf("groups[%d]", i)
 		if err := checkPath(g.Path); err != nil {
 			return fmt.Errorf("%s.path: %w", field, err)
+		}
+		if depth(i) >= state.MaxGroupDepth {
+			return fmt.Errorf("%s.path: nested deeper than %d groups", field, state.MaxGroupDepth)
 		}
 		if g.Parent != nil && *g.Parent != above(g.Path) {
 			return fmt.Errorf("%s.parent: %q is not what the path %q says", field, *g.Parent, g.Path)
