@@ -99,7 +99,8 @@ type UserStateRequest struct {
 // Apply carries out a batch of changes in one commit: all of them or none. Besides bad
 // fields (KindInvalid, each violation with the path of the field) it fails with
 // KindExists (NAME_TAKEN) and KindPrecondition (GROUP_NOT_EMPTY). What is to be deleted
-// and does not exist is deleted already.
+// and does not exist is deleted already. A batch can call a deletion off and make a user
+// active again; their tokens stay dead.
 func (e *Engine) Apply(ctx context.Context, by Actor, req ApplyRequest) (Applied, error) {
 	if err := checkChanges(req.Changes); err != nil {
 		return Applied{}, err
