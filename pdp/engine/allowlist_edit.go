@@ -29,20 +29,15 @@ func (e *Engine) edit(ctx context.Context, verb string, by Actor, req AllowlistE
 	if err != nil {
 		return Done{}, nil, err
 	}
-	var done Done
 	var ed *edition
-	rev, err := e.commit(ctx, verb, by, func() (b state.Batch, err error) {
-		var found bool
-		if done, found, err = op.find(e.view); err != nil {
-			return b, err
-		}
+	done, err := e.commitOnce(ctx, verb, by, op, func(repeated bool) (b state.Batch, err error) {
 		editor, err := e.maintainer(by, req.Project)
 		if err != nil {
 			return b, err
 		}
 		ed = &edition{editor: editor, event: audit.Event{Target: req.Project, Count: 1}}
 		ed.list, ed.changed = editor.allowlist(req.Project)
-		if found {
+		if repeated {
 			return b, nil
 		}
 		if err := expect(req.Expected, ed.changed, "the allowlist"); err != nil {
@@ -63,11 +58,8 @@ func (e *Engine) edit(ctx context.Context, verb string, by Actor, req AllowlistE
 	if err != nil {
 		return Done{}, nil, err
 	}
-	if !done.Repeated {
-		done.Revision = rev
-		if ed.event.Detail != "" && !req.ValidateOnly {
-			ed.changed = rev
-		}
+	if !done.Repeated && ed.event.Detail != "" && !req.ValidateOnly {
+		ed.changed = done.Revision
 	}
 	return done, ed, nil
 }

@@ -36,13 +36,10 @@ func (e *Engine) write(ctx context.Context, w directoryWrite, stage func(*draft)
 		e.directory.Lock()
 		defer e.directory.Unlock()
 	}
-	var done Done
 	var d *draft
-	rev, err := e.commit(ctx, w.verb, w.by, func() (b state.Batch, err error) {
-		d = e.newDraft()
-		var found bool
-		if done, found, err = op.find(e.view); err != nil || found {
-			return b, err
+	done, err := e.commitOnce(ctx, w.verb, w.by, op, func(repeated bool) (b state.Batch, err error) {
+		if d = e.newDraft(); repeated {
+			return b, nil
 		}
 		if err := stage(d); err != nil {
 			return b, err
@@ -63,11 +60,8 @@ func (e *Engine) write(ctx context.Context, w directoryWrite, stage func(*draft)
 	if err != nil {
 		return Done{}, nil, err
 	}
-	if !done.Repeated {
-		done.Revision = rev
-		if d.before != 0 {
-			done.Revision = d.before
-		}
+	if !done.Repeated && d.before != 0 {
+		done.Revision = d.before
 	}
 	if !w.validateOnly {
 		e.cleanUpAfter(ctx, w.by, d.gone)

@@ -149,17 +149,10 @@ func (e *Engine) administer(ctx context.Context, verb string, by Actor, requestI
 		return Done{}, 0, err
 	}
 	var words string
-	rev, err := e.commit(ctx, verb, by, func() (b state.Batch, err error) {
+	done, err = e.commitOnce(ctx, verb, by, op, func(repeated bool) (b state.Batch, err error) {
 		r := newReading(e.view)
-		if err := r.admin(by); err != nil {
+		if err := r.admin(by); err != nil || repeated {
 			return b, err
-		}
-		var found bool
-		if done, found, err = op.find(e.view); err != nil {
-			return b, err
-		}
-		if found {
-			return b, nil
 		}
 		if words, err = change(&r, &b); err != nil || validateOnly {
 			return state.Batch{}, err
@@ -174,9 +167,8 @@ func (e *Engine) administer(ctx context.Context, verb string, by Actor, requestI
 	if err != nil || done.Repeated {
 		return done, 0, err
 	}
-	done.Revision = rev
 	if words != "" && !validateOnly {
-		changed = rev
+		changed = done.Revision
 	}
 	return done, changed, nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -81,4 +82,37 @@ func (o once) keep(b *state.Batch, now authz.Stamp, done authz.Revision) {
 	}
 	b.Guards = append(b.Guards, state.Guard{Key: state.RequestKey(o.key)})
 	b.Puts = append(b.Puts, &state.Request{ID: o.key, Fingerprint: o.print, Done: done, At: now})
+}
+
+// commitOnce carries out a call with a request id. decide builds the batch of one try,
+// or, when the call was carried out before, gives an empty one; it adds what op.keep does.
+//
+// A try that fails may fail because the same call, from somebody else who repeats it, came
+// between the look for its record and the rest of the reading: an entry to be added is
+// there, say. So after a failure it looks again.
+func (e *Engine) commitOnce(ctx context.Context, verb string, by Actor, op once, decide func(repeated bool) (state.Batch, error)) (Done, error) {
+	var done Done
+	rev, err := e.commit(ctx, verb, by, func() (b state.Batch, err error) {
+		var found bool
+		if done, found, err = op.find(e.view); err != nil {
+			return b, err
+		}
+		b, err = decide(found)
+		if err == nil || found {
+			return b, err
+		}
+		again, now, _ := op.find(e.view)
+		if !now {
+			return b, err
+		}
+		done = again
+		return decide(true)
+	})
+	if err != nil {
+		return Done{}, err
+	}
+	if !done.Repeated {
+		done.Revision = rev
+	}
+	return done, nil
 }

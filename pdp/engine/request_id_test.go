@@ -177,3 +177,28 @@ func TestRequestIDBetween(t *testing.T) {
 		t.Errorf("%+v, %v", done, err)
 	}
 }
+
+// TestRequestIDDuringTheRead: the same call carried out after the look for its record,
+// so that the reading finds what it did, is a repetition and no failure.
+func TestRequestIDDuringTheRead(t *testing.T) {
+	l := newListTest(t)
+	add := onApp(Inbound, authz.InProject(open))
+	add.RequestID = "one"
+	op, err := newOnce(as(max_), "add_entry", add.RequestID, add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first Done
+	done, err := l.e.commitOnce(t.Context(), "add_entry", as(max_), op, func(repeated bool) (b state.Batch, err error) {
+		if repeated {
+			return b, nil
+		}
+		if _, first, err = l.add(as(max_), add); err != nil {
+			t.Fatal(err)
+		}
+		return b, errEntryExists(app, Inbound, add.Other)
+	})
+	if err != nil || !done.Repeated || done.Revision != first.Revision {
+		t.Errorf("%+v, %v; the first was %+v", done, err, first)
+	}
+}
