@@ -25,9 +25,6 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 		return err
 	}
 	d.log.Info("ready", "grpc", calls, "admin", admin, "dir", dir, "development", d.development, "took", took.Round(time.Millisecond).String())
-	if d.ready != nil {
-		d.ready(at)
-	}
 	if !d.development {
 		return nil
 	}
@@ -45,7 +42,8 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 	} else if d.plan.admin != nil {
 		web = admin
 	}
-	_, err = fmt.Fprintf(d.out, `
+	// Nothing hangs on its being read.
+	fmt.Fprintf(d.out, `
 Jobward's policy decision point is ready, in DEVELOPMENT MODE: whoever can connect may do everything.
 
   calls   %s
@@ -54,7 +52,7 @@ Jobward's policy decision point is ready, in DEVELOPMENT MODE: whoever can conne
 %s
 Ctrl-C stops it.
 `, strings.Join(calls, ", "), web, dir, state, nextCommands(calls[0], sample))
-	return err
+	return nil
 }
 
 // taken is the address with the port that was really taken.

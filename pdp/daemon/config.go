@@ -98,8 +98,8 @@ type Config struct {
 	MaxUnknownTokens int `default:"10000" placeholder:"N" group:"Limits" help:"Unknown tokens that one caller may show in a second."`
 	// MaxStreams bounds the calls under way on one connection.
 	MaxStreams uint32 `default:"1000" placeholder:"N" group:"Limits" help:"Calls under way on one connection."`
-	// MaxConnectionAge ends connections after about so long, so that callers spread over replicas and changed certificates take
-	// effect. Calls under way have ShutdownGrace to finish. 0 lets connections live.
+	// MaxConnectionAge ends connections after about so long, so that callers spread over replicas and changed certificates take effect. Calls under
+	// way have ShutdownGrace to finish; streams that are held longer are cut then, and their callers open them again. 0 lets connections live.
 	MaxConnectionAge time.Duration `default:"1h" placeholder:"DURATION" group:"Limits" help:"End connections after about so long; 0: never."`
 
 	// ShutdownDelay is how long the PDP goes on serving after it has said that it is not ready, so that load balancers notice. Development mode does

@@ -25,7 +25,7 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// fault is for tests: it breaks the store's writes.
 	fault badgerstore.Fault
-	// Ready, if set, is called when calls are taken.
+	// Ready, if set, is called when calls are taken and everything has been said.
 	Ready func(Addresses)
 }
 
@@ -135,5 +135,11 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 		return err
 	}
 	d.phase.set("")
-	return d.announce(fresh, time.Since(began))
+	if err := d.announce(fresh, time.Since(began)); err != nil {
+		return err
+	}
+	if d.ready != nil {
+		d.ready(d.addresses())
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"io"
+	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -105,4 +106,34 @@ func TestDrainEndsStreams(t *testing.T) {
 		t.Errorf("the stream ended with %v", err)
 	}
 	t.Logf("stopped in %v", time.Since(began))
+}
+
+// TestDrainFinishes stops a PDP in the middle of a call, which must come to its end.
+func TestDrainFinishes(t *testing.T) {
+	l := runLocal(t, nil, small(t.TempDir(), []string{"--shutdown-grace=10m"})...)
+	c := dial(t, l.GRPC[0].String())
+	issue(t, c, "job-1")
+	call, err := jobwardv1.NewTokenServiceClient(c).Reconcile(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := &jobwardv1.ReconcileHeader{AsOfRevision: 1}
+	if err := call.Send(&jobwardv1.ReconcileRequest{Part: &jobwardv1.ReconcileRequest_Header{Header: header}}); err != nil {
+		t.Fatal(err)
+	}
+	check(t, c, "x", shop, "read_project") // on the same connection, so the server has the call by now
+	l.end()
+	eventually(t, func() bool { // until it takes no more connections, which is when the stop has begun
+		other, err := net.Dial("tcp", l.GRPC[0].String())
+		if err == nil {
+			other.Close()
+		}
+		return err != nil
+	}, func() string { return "it goes on listening" })
+	if resp, err := call.CloseAndRecv(); err != nil {
+		t.Errorf("the call was cut off: %v, %v", resp, err)
+	}
+	if err := l.wait(); err != nil {
+		t.Error(err)
+	}
 }

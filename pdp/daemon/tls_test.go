@@ -73,7 +73,7 @@ func (s *secure) dial(config *tls.Config, opts ...grpc.DialOption) *grpc.ClientC
 }
 
 func issueCode(t *testing.T, c grpc.ClientConnInterface) codes.Code {
-	_, err := jobwardv1.NewTokenServiceClient(c).Issue(t.Context(), &jobwardv1.IssueRequest{JobId: "job", ProjectId: 1, UserId: 1})
+	_, err := jobwardv1.NewTokenServiceClient(c).Issue(t.Context(), &jobwardv1.IssueRequest{JobId: "job", ProjectId: shop, UserId: dana})
 	return status.Code(err)
 }
 
@@ -82,7 +82,7 @@ func checkCode(t *testing.T, c grpc.ClientConnInterface) codes.Code {
 	return status.Code(err)
 }
 
-// TestRoles calls as each kind of caller, over TLS and over the Unix socket. FailedPrecondition is the engine's answer: the project does
+// TestRoles calls as each kind of caller, over TLS and over the Unix socket. FailedPrecondition is the engine's answer: the shop does
 // not exist, because outside development mode no sample world is loaded.
 func TestRoles(t *testing.T) {
 	s := runSecure(t)
