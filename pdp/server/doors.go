@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -39,95 +40,126 @@ func (d *door) short() string { return d.method[strings.LastIndexByte(d.method, 
 
 // doors is the table of who may call what.
 func doors() []*door {
-	const (
-		runner     = identity.Runner
-		service    = identity.Service
-		sidecar    = identity.Sidecar
-		directory  = identity.Directory
-		maintainer = identity.Maintainer
-		admin      = identity.Admin
-	)
-	only := func(roles ...identity.Role) identity.RoleSet { return identity.Roles(append(roles, admin)...) }
+	return slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), otherDoors())
+}
+
+// only gives the roles named, and admin.
+func only(roles ...identity.Role) identity.RoleSet {
+	return identity.Roles(append(roles, identity.Admin)...)
+}
+
+// decisionDoors are those of DecisionService.
+func decisionDoors() []*door {
+	askers := only(identity.Service, identity.Sidecar)
 	return []*door{
-		{method: jobwardv1.DecisionService_Check_FullMethodName, hot: true, byHand: true, roles: only(service, sidecar),
+		{method: jobwardv1.DecisionService_Check_FullMethodName, hot: true, byHand: true, roles: askers,
 			why: "whoever guards something asks about the tokens that it is shown"},
-		{method: jobwardv1.DecisionService_BatchCheck_FullMethodName, hot: true, byHand: true, roles: only(service, sidecar),
+		{method: jobwardv1.DecisionService_BatchCheck_FullMethodName, hot: true, byHand: true, roles: askers,
 			why: "as Check, many questions at once"},
-		{method: jobwardv1.DecisionService_CheckStream_FullMethodName, hot: true, byHand: true, roles: only(service, sidecar),
+		{method: jobwardv1.DecisionService_CheckStream_FullMethodName, hot: true, byHand: true, roles: askers,
 			why: "as Check, on a stream that is held"},
 		{method: jobwardv1.DecisionService_Explain_FullMethodName, roles: only(),
 			why: "it tells roles and lists of any project, and about jobs whose token the caller never saw"},
+	}
+}
 
-		{method: jobwardv1.TokenService_Issue_FullMethodName, roles: only(runner),
+// tokenDoors are those of TokenService.
+func tokenDoors() []*door {
+	runners, askers := only(identity.Runner), only(identity.Service, identity.Sidecar)
+	return []*door{
+		{method: jobwardv1.TokenService_Issue_FullMethodName, roles: runners,
 			why: "who starts jobs gives them their tokens"},
-		{method: jobwardv1.TokenService_Revoke_FullMethodName, roles: only(runner),
+		{method: jobwardv1.TokenService_Revoke_FullMethodName, roles: runners,
 			why: "who starts jobs knows when they end"},
-		{method: jobwardv1.TokenService_KeepAlive_FullMethodName, roles: only(runner),
+		{method: jobwardv1.TokenService_KeepAlive_FullMethodName, roles: runners,
 			why: "a runner speaks for its own jobs"},
-		{method: jobwardv1.TokenService_Introspect_FullMethodName, roles: only(service, sidecar),
+		{method: jobwardv1.TokenService_Introspect_FullMethodName, roles: askers,
 			why: "whoever is shown a token may know whose it is"},
-		{method: jobwardv1.TokenService_Reconcile_FullMethodName, roles: only(runner),
+		{method: jobwardv1.TokenService_Reconcile_FullMethodName, roles: runners,
 			why: "who starts jobs knows which ones run"},
-		{method: jobwardv1.TokenService_GetJob_FullMethodName, roles: only(runner),
+		{method: jobwardv1.TokenService_GetJob_FullMethodName, roles: runners,
 			why: "who starts jobs may look at what it reported"},
-		{method: jobwardv1.TokenService_ListJobs_FullMethodName, roles: only(runner),
+		{method: jobwardv1.TokenService_ListJobs_FullMethodName, roles: runners,
 			why: "as GetJob"},
+	}
+}
 
-		{method: jobwardv1.AllowlistService_GetAllowlist_FullMethodName, roles: only(maintainer),
+// allowlistDoors are those of AllowlistService.
+func allowlistDoors() []*door {
+	maintainers := only(identity.Maintainer)
+	return []*door{
+		{method: jobwardv1.AllowlistService_GetAllowlist_FullMethodName, roles: maintainers,
 			why: "front ends read lists for the user they name, whose role the engine judges"},
-		{method: jobwardv1.AllowlistService_UpdateSettings_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.AllowlistService_UpdateSettings_FullMethodName, roles: maintainers,
 			why: "front ends edit for the user they name, whose role the engine judges"},
-		{method: jobwardv1.AllowlistService_AddEntry_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.AllowlistService_AddEntry_FullMethodName, roles: maintainers,
 			why: "as UpdateSettings"},
-		{method: jobwardv1.AllowlistService_UpdateEntry_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.AllowlistService_UpdateEntry_FullMethodName, roles: maintainers,
 			why: "as UpdateSettings"},
-		{method: jobwardv1.AllowlistService_RemoveEntry_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.AllowlistService_RemoveEntry_FullMethodName, roles: maintainers,
 			why: "as UpdateSettings"},
-		{method: jobwardv1.AllowlistService_ListEntries_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.AllowlistService_ListEntries_FullMethodName, roles: maintainers,
 			why: "as GetAllowlist"},
-		{method: jobwardv1.AllowlistService_ListListings_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.AllowlistService_ListListings_FullMethodName, roles: maintainers,
 			why: "as GetAllowlist"},
+	}
+}
 
-		{method: jobwardv1.DirectoryService_ApplyChanges_FullMethodName, roles: only(directory),
+// directoryDoors are those of DirectoryService that change something.
+func directoryDoors() []*door {
+	forges := only(identity.Directory)
+	return []*door{
+		{method: jobwardv1.DirectoryService_ApplyChanges_FullMethodName, roles: forges,
 			why: "the forge says what there is"},
-		{method: jobwardv1.DirectoryService_SyncWorld_FullMethodName, byHand: true, roles: only(directory),
+		{method: jobwardv1.DirectoryService_SyncWorld_FullMethodName, byHand: true, roles: forges,
 			why: "the forge says all that there is"},
-		{method: jobwardv1.DirectoryService_BeginProjectDeletion_FullMethodName, roles: only(directory),
+		{method: jobwardv1.DirectoryService_BeginProjectDeletion_FullMethodName, roles: forges,
 			why: "the forge deletes projects"},
-		{method: jobwardv1.DirectoryService_FinishProjectDeletion_FullMethodName, roles: only(directory),
+		{method: jobwardv1.DirectoryService_FinishProjectDeletion_FullMethodName, roles: forges,
 			why: "the forge deletes projects"},
-		{method: jobwardv1.DirectoryService_BlockUser_FullMethodName, roles: only(directory),
+		{method: jobwardv1.DirectoryService_BlockUser_FullMethodName, roles: forges,
 			why: "the forge blocks users"},
-		{method: jobwardv1.DirectoryService_UnblockUser_FullMethodName, roles: only(directory),
+		{method: jobwardv1.DirectoryService_UnblockUser_FullMethodName, roles: forges,
 			why: "the forge unblocks users"},
-		{method: jobwardv1.DirectoryService_GetGroup_FullMethodName, roles: only(directory, maintainer),
-			why: "front ends find the id that an allowlist entry needs"},
-		{method: jobwardv1.DirectoryService_GetProject_FullMethodName, roles: only(directory, maintainer),
-			why: "front ends find the id of a project by its path"},
-		{method: jobwardv1.DirectoryService_GetUser_FullMethodName, roles: only(directory, maintainer),
-			why: "front ends see that the user they act for is known"},
-		{method: jobwardv1.DirectoryService_ListGroups_FullMethodName, roles: only(directory),
-			why: "the whole directory is for who keeps it"},
-		{method: jobwardv1.DirectoryService_ListProjects_FullMethodName, roles: only(directory),
-			why: "the whole directory is for who keeps it"},
-		{method: jobwardv1.DirectoryService_ListUsers_FullMethodName, roles: only(directory),
-			why: "the whole directory is for who keeps it"},
-		{method: jobwardv1.DirectoryService_ListMembers_FullMethodName, roles: only(directory),
-			why: "memberships are for who keeps the directory"},
-		{method: jobwardv1.DirectoryService_GetInstanceSettings_FullMethodName, roles: only(directory, maintainer),
-			why: "front ends show what is enforced, and the limits"},
-		{method: jobwardv1.DirectoryService_UpdateInstanceSettings_FullMethodName, roles: only(maintainer),
+		{method: jobwardv1.DirectoryService_UpdateInstanceSettings_FullMethodName, roles: only(identity.Maintainer),
 			why: "front ends edit for an instance administrator, whom the engine wants to see"},
-		{method: jobwardv1.DirectoryService_GetCatalogue_FullMethodName, roles: only(directory, maintainer),
-			why: "front ends show what an entry can grant"},
 		{method: jobwardv1.DirectoryService_UpdateCatalogue_FullMethodName, roles: only(),
 			why: "it decides what every permission means"},
+	}
+}
+
+// directoryReadDoors are the others of DirectoryService.
+func directoryReadDoors() []*door {
+	forges, readers := only(identity.Directory), only(identity.Directory, identity.Maintainer)
+	return []*door{
+		{method: jobwardv1.DirectoryService_GetGroup_FullMethodName, roles: readers,
+			why: "front ends find the id that an allowlist entry needs"},
+		{method: jobwardv1.DirectoryService_GetProject_FullMethodName, roles: readers,
+			why: "front ends find the id of a project by its path"},
+		{method: jobwardv1.DirectoryService_GetUser_FullMethodName, roles: readers,
+			why: "front ends see that the user they act for is known"},
+		{method: jobwardv1.DirectoryService_ListGroups_FullMethodName, roles: forges,
+			why: "the whole directory is for who keeps it"},
+		{method: jobwardv1.DirectoryService_ListProjects_FullMethodName, roles: forges,
+			why: "the whole directory is for who keeps it"},
+		{method: jobwardv1.DirectoryService_ListUsers_FullMethodName, roles: forges,
+			why: "the whole directory is for who keeps it"},
+		{method: jobwardv1.DirectoryService_ListMembers_FullMethodName, roles: forges,
+			why: "memberships are for who keeps the directory"},
+		{method: jobwardv1.DirectoryService_GetInstanceSettings_FullMethodName, roles: readers,
+			why: "front ends show what is enforced, and the limits"},
+		{method: jobwardv1.DirectoryService_GetCatalogue_FullMethodName, roles: readers,
+			why: "front ends show what an entry can grant"},
 		{method: jobwardv1.DirectoryService_GetStatus_FullMethodName, roles: identity.AllRoles(),
 			why: "every caller may know the revision, which Reconcile and SyncWorld need"},
+	}
+}
 
+// otherDoors are those of the audit log, and of gRPC's own services.
+func otherDoors() []*door {
+	return []*door{
 		{method: jobwardv1.AuditService_ListEvents_FullMethodName, roles: only(),
 			why: "it tells who did what"},
-
 		{method: healthpb.Health_Check_FullMethodName, open: true, byHand: true,
 			why: "load balancers and probes have no credentials, and it says nothing but yes or no"},
 		{method: healthpb.Health_List_FullMethodName, open: true, byHand: true,

@@ -12,6 +12,8 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
@@ -85,10 +87,12 @@ func world() []state.Record {
 // newRig serves on a Unix socket in development mode, unless change says otherwise.
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
-	r := newEngineRig(t, memstore.New())
+	r := newEngineRig(t, newStore())
 	r.serve(t, "unix", change...)
 	return r
 }
+
+func newStore() state.Store { return memstore.New() }
 
 func newEngineRig(t testing.TB, store state.Store) *rig {
 	t.Helper()
@@ -137,6 +141,7 @@ func (r *rig) serve(t testing.TB, network string, change ...func(*Options)) {
 	}
 	r.grpc = grpc.NewServer(append(r.server.ServerOptions(), grpc.WaitForHandlers(true))...)
 	r.server.Register(r.grpc)
+	healthpb.RegisterHealthServer(r.grpc, health.NewServer()) // as the daemon does
 	done := make(chan error, 1)
 	go func() { done <- r.grpc.Serve(lis) }()
 	target := lis.Addr().String()
@@ -144,17 +149,25 @@ func (r *rig) serve(t testing.TB, network string, change ...func(*Options)) {
 		target = "unix:" + at
 	}
 	r.addr = lis.Addr()
-	if r.conn, err = grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {
-		t.Fatal(err)
-	}
-	r.client = newClient(r.conn)
 	t.Cleanup(func() {
-		r.conn.Close()
 		r.grpc.Stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	r.conn = dial(t, target)
+	r.client = newClient(r.conn)
+}
+
+// dial connects without TLS until the test ends.
+func dial(t testing.TB, target string, opts ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	cc, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cc.Close() })
+	return cc
 }
 
 // ctx is a context for one call.
