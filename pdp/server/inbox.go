@@ -144,7 +144,7 @@ func decodeQuestion(q *question, b []byte, f fields) error {
 func eachField(b []byte, fn func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return errMalformed(protowire.ParseError(n))
 		}
 		b = b[n:]

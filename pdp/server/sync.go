@@ -41,6 +41,7 @@ func (d *directoryService) SyncWorld(stream grpc.ClientStreamingServer[jobwardv1
 			sync, err = d.s.engine.BeginSync(actorOf(ctx, 0), engine.SyncOptions{
 				AsOf: authz.Revision(part.Header.GetAsOfRevision()), ValidateOnly: validateOnly,
 			})
+			err = about("header.as_of_revision", err)
 		case *jobwardv1.SyncWorldRequest_Records:
 			if sync == nil {
 				return errHeaderFirst()
@@ -58,7 +59,7 @@ func (d *directoryService) SyncWorld(stream grpc.ClientStreamingServer[jobwardv1
 	}
 	diff, err := sync.Finish(ctx)
 	if err != nil {
-		return err
+		return inRecords(err)
 	}
 	return stream.SendAndClose(&jobwardv1.SyncWorldResponse{
 		Groups: differenceToProto(diff.Groups), Projects: differenceToProto(diff.Projects), Users: differenceToProto(diff.Users),
@@ -123,5 +124,20 @@ func inRecord(at string, err error) error {
 		moved.Violations = append(moved.Violations, authz.Violation{Field: at + "." + v.Field, Message: v.Message})
 	}
 	moved.Message = at + ": " + e.Message
+	return &moved
+}
+
+// inRecords is for what is found wrong when all records are there. Where in which
+// message they were is not known any more, so the description names the record.
+func inRecords(err error) error {
+	var e *authz.Error
+	if !errors.As(err, &e) || len(e.Violations) == 0 {
+		return err
+	}
+	moved := *e
+	moved.Violations = nil
+	for _, v := range e.Violations {
+		moved.Violations = append(moved.Violations, authz.Violation{Field: "records", Message: v.Field + ": " + v.Message})
+	}
 	return &moved
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -164,7 +163,7 @@ func (t *tokenService) Reconcile(stream grpc.ClientStreamingServer[jobwardv1.Rec
 	}
 	out, err := t.s.engine.Reconcile(stream.Context(), actorOf(stream.Context(), 0), *req)
 	if err != nil {
-		return err
+		return below("header", err)
 	}
 	slices.Sort(out.Finished)
 	slices.Sort(out.Dead)
@@ -215,33 +214,4 @@ func issueFromProto(in *jobwardv1.IssueRequest) (engine.IssueRequest, error) {
 		Status: read(&r, "status", wire.JobStatusFromProto, in.GetStatus()), Limits: limitsFromProto(&r, in.GetLimits()),
 	}
 	return req, r.err
-}
-
-// enginePage and ofPage stand around every list.
-func enginePage(p wire.Page) engine.Page { return engine.Page{After: p.Cursor, Limit: p.Size} }
-
-// ofPage names the field where the cursor in a page token was no good.
-func ofPage(err error) error {
-	var e *authz.Error
-	if errors.As(err, &e) && e.Code == engine.CodeCursorInvalid && len(e.Violations) == 0 {
-		named := *e
-		named.Violations = []authz.Violation{{Field: "page_token", Message: e.Message}}
-		return &named
-	}
-	return err
-}
-
-// below puts the violations of err below a field.
-func below(field string, err error) error {
-	var e *authz.Error
-	if !errors.As(err, &e) || len(e.Violations) == 0 {
-		return err
-	}
-	moved := *e
-	moved.Violations = make([]authz.Violation, len(e.Violations))
-	for i, v := range e.Violations {
-		moved.Violations[i] = authz.Violation{Field: field + "." + v.Field, Message: v.Message}
-	}
-	moved.Message = fmt.Sprintf("%s.%s", field, e.Message)
-	return &moved
 }
