@@ -48,15 +48,16 @@ type View struct {
 	policies shared[[]string]
 	counts   [NumKinds]int
 
-	groups   slab[groupRow]
-	projects slab[projectRow]
-	users    slab[userRow]
-	jobs     slab[jobRow]
-	runners  slab[runnerRow]
-	pulses   slab[pulseRow]
-	replaced slab[replacedRow]
-	deaths   slab[deathRow]
-	requests slab[requestRow]
+	groups    slab[groupRow]
+	groupRest slab[groupRest]
+	projects  slab[projectRow]
+	users     slab[userRow]
+	jobs      slab[jobRow]
+	runners   slab[runnerRow]
+	pulses    slab[pulseRow]
+	replaced  slab[replacedRow]
+	deaths    slab[deathRow]
+	requests  slab[requestRow]
 
 	groupIDs, projectIDs, userIDs, jobIDs, runnerIDs index
 	digests, oldDigests, deathIDs, requestIDs        index
@@ -116,7 +117,8 @@ func (v *View) clear() {
 	v.text = newText(v.textField)
 	v.limits, v.policies = newShared[policy.Limits](), newShared[[]string]()
 	v.counts = [NumKinds]int{}
-	v.groups, v.projects, v.users = newSlab[groupRow](), newSlab[projectRow](), newSlab[userRow]()
+	v.groups, v.groupRest = newSlab[groupRow](), newSlab[groupRest]()
+	v.projects, v.users = newSlab[projectRow](), newSlab[userRow]()
 	v.jobs, v.runners, v.replaced = newSlab[jobRow](), newSlab[runnerRow](), newSlab[replacedRow]()
 	v.pulses, v.deaths, v.requests = newSlab[pulseRow](), newSlab[deathRow](), newSlab[requestRow]()
 	for _, ix := range []*index{

@@ -17,6 +17,7 @@ func (v *View) needGroup(id int64) uint32 {
 	row := v.findGroup(id)
 	if row == 0 {
 		row = v.groups.add()
+		v.groupRest.add() // gives the same
 		v.groups.at(row).id = id
 		v.groupIDs.insert(v.hashID(id), row)
 	}
@@ -29,59 +30,62 @@ func (v *View) holdGroup(id authz.GroupID) uint32 {
 		return 0
 	}
 	row := v.needGroup(int64(id))
-	v.groups.at(row).refs++
+	v.groupRest.at(row).refs++
 	return row
 }
 
 func (v *View) letGroupGo(row uint32) {
 	if row != 0 {
-		v.groups.at(row).refs--
+		v.groupRest.at(row).refs--
 		v.tidyGroup(row)
 	}
 }
 
 // tidyGroup releases a row that nothing needs.
 func (v *View) tidyGroup(row uint32) {
-	if g := v.groups.at(row); g.mod == 0 && g.refs == 0 {
+	if g := v.groups.at(row); !g.exists && v.groupRest.at(row).refs == 0 {
 		v.groupIDs.remove(v.hashID(g.id), row)
 		v.groups.release(row)
+		v.groupRest.release(row)
 	}
 }
 
 func (v *View) putGroup(r *Group, mod authz.Revision) {
 	row := v.needGroup(int64(r.ID))
 	parent := v.holdGroup(r.Parent) // before the old one is let go
-	g := v.groups.at(row)
-	if g.mod == 0 {
+	g, rest := v.groups.at(row), v.groupRest.at(row)
+	if !g.exists {
 		v.counts[KindGroup]++
 		v.groupOrder.insert(pair{uint64(r.ID), uint64(row)})
 	} else {
 		v.displaceGroup(row)
 	}
 	v.text.set(owner{textGroupName, row}, r.Name)
-	g.mod, g.parent, g.visibility, g.state = mod, parent, r.Visibility, r.State
+	g.exists, g.parent, g.state = true, parent, r.State
+	rest.mod, rest.visibility = mod, r.Visibility
 	v.groupNames.insert(v.hashName(parent, r.Name), row)
 	v.children.insert(pair{uint64(r.Parent), scopeKey(authz.InGroup(r.ID))})
 }
 
 func (v *View) deleteGroup(id int64) {
 	row := v.findGroup(id)
-	if row == 0 || v.groups.at(row).mod == 0 {
+	if row == 0 || !v.groups.at(row).exists {
 		return
 	}
 	v.counts[KindGroup]--
 	v.groupOrder.remove(pair{uint64(id), uint64(row)})
 	v.displaceGroup(row)
 	v.text.set(owner{textGroupName, row}, "")
-	g := v.groups.at(row)
-	g.mod, g.visibility, g.state = 0, 0, 0
+	g, rest := v.groups.at(row), v.groupRest.at(row)
+	g.exists, g.state = false, 0
+	rest.mod, rest.visibility = 0, 0
 	v.tidyGroup(row)
 }
 
 // displaceGroup takes a group out of where it is: its name, and its parent.
 func (v *View) displaceGroup(row uint32) {
 	g := v.groups.at(row)
-	v.groupNames.remove(v.hashName(g.parent, v.text.get(g.name)), row)
+	v.groupNames.remove(v.hashName(g.parent, v.text.get(v.groupRest.at(row).name)), row)
 	v.children.remove(pair{uint64(v.groupID(g.parent)), scopeKey(authz.InGroup(authz.GroupID(g.id)))})
 	parent := g.parent
 	g.parent = 0
@@ -101,17 +105,17 @@ func (v *View) Group(id authz.GroupID) (*Group, authz.Revision, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	row := v.findGroup(int64(id))
-	if row == 0 || v.groups.at(row).mod == 0 {
+	if row == 0 || !v.groups.at(row).exists {
 		return nil, 0, false
 	}
-	return v.group(row), v.groups.at(row).mod, true
+	return v.group(row), v.groupRest.at(row).mod, true
 }
 
 func (v *View) group(row uint32) *Group {
-	g := v.groups.at(row)
+	g, rest := v.groups.at(row), v.groupRest.at(row)
 	return &Group{
-		ID: authz.GroupID(g.id), Parent: v.groupID(g.parent), Name: v.text.get(g.name),
-		Visibility: g.visibility, State: g.state,
+		ID: authz.GroupID(g.id), Parent: v.groupID(g.parent), Name: v.text.get(rest.name),
+		Visibility: rest.visibility, State: g.state,
 	}
 }
 

@@ -38,27 +38,31 @@ func home(hash uint32) uint32 { return uint32(uint64(hash*0x9e3779b1) * pageSlot
 // probe walks the rows that may have a hash; see [index.probe].
 type probe struct {
 	pg   *page
-	slot uint32
+	at   uint32
 	hash uint32
+	slot uint64 // what is at at
 }
 
-// probe starts a walk over the rows of a hash.
-func (ix *index) probe(hash uint32) probe { return probe{ix.page(hash), home(hash), hash} }
+// probe starts a walk over the rows of a hash. It reads the first slot at once: of two
+// probes started together the visits to memory overlap, whatever the slots say.
+func (ix *index) probe(hash uint32) probe {
+	pg, at := ix.page(hash), home(hash)
+	return probe{pg, at, hash, pg.slots[at]}
+}
 
 // next gives the next row with the hash, 0 after the last.
 func (p *probe) next() uint32 {
-	for {
-		s := p.pg.slots[p.slot]
-		if s == 0 {
-			return 0
+	for p.slot != 0 {
+		s := p.slot
+		if p.at++; p.at == pageSlots {
+			p.at = 0
 		}
-		if p.slot++; p.slot == pageSlots {
-			p.slot = 0
-		}
+		p.slot = p.pg.slots[p.at]
 		if uint32(s>>32) == p.hash {
 			return uint32(s)
 		}
 	}
+	return 0
 }
 
 // insert adds a row. The same pair of hash and row must not be there yet.

@@ -140,23 +140,23 @@ func (v *View) Job(id authz.JobID) (*Job, authz.Revision, bool) {
 func (v *View) JobByDigest(d authz.Digest) (*Job, authz.Revision, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	row, _ := v.jobOfToken(&d)
+	row := v.findDigest(&d)
+	if row == 0 {
+		row = v.jobReplaced(&d)
+	}
 	if row == 0 {
 		return nil, 0, false
 	}
 	return v.job(row), v.jobs.at(row).mod, true
 }
 
-// jobOfToken finds the job of a digest, and whether a later token replaced it.
-func (v *View) jobOfToken(d *authz.Digest) (row uint32, replaced bool) {
-	if row = v.findDigest(d); row != 0 {
-		return row, false
-	}
+// jobReplaced finds the job that a digest belonged to before a later token replaced it.
+func (v *View) jobReplaced(d *authz.Digest) uint32 {
 	old := v.findReplaced(d)
 	if old == 0 {
-		return 0, false
+		return 0
 	}
-	return v.findJob(v.text.get(v.replaced.at(old).job)), true
+	return v.findJob(v.text.get(v.replaced.at(old).job))
 }
 
 func (v *View) job(row uint32) *Job {

@@ -104,6 +104,7 @@ func (v *View) setOutbound(row uint32, list []authz.ProjectID) {
 // exchange takes out the pairs of the keys that are only in old and adds those that
 // are only in now. Both are sorted.
 func (t *pairs) exchange(old, now []uint64, of func(uint64) pair) {
+	old, now = slices.Compact(old), slices.Compact(now)
 	for len(old) > 0 || len(now) > 0 {
 		switch {
 		case len(now) == 0 || (len(old) > 0 && old[0] < now[0]):

@@ -96,7 +96,7 @@ func TestBytesPerRecord(t *testing.T) {
 // TestChurnLeavesNothing replaces everything that comes and goes ten times over, and
 // wants the memory of the first round to be enough for the last.
 func TestChurnLeavesNothing(t *testing.T) {
-	const live, users = 20_000, 2000
+	const live, users = 8000, 800
 	v := state.NewView()
 	revision := authz.Revision(0)
 	apply := func(puts []state.Record, deletes []state.Key) {

@@ -17,7 +17,7 @@ type pairs struct {
 	inners slab[inner]
 	root   uint32
 	height int // 0: the root is a leaf
-	bulk   []pair
+	bulk   [][]pair
 	built  bool
 }
 
@@ -27,7 +27,8 @@ const (
 	mergeMin = fan / 4
 	mergeMax = fan * 3 / 4
 	// bulkFill leaves room in the leaves of a fresh tree.
-	bulkFill = fan * 7 / 8
+	bulkFill  = fan * 7 / 8
+	bulkPiece = 1 << 16
 )
 
 type leaf struct {
@@ -80,13 +81,23 @@ func (in *inner) child(p pair) int {
 // insert adds p; nothing happens if it is there.
 func (t *pairs) insert(p pair) {
 	if !t.built {
-		t.bulk = append(t.bulk, p)
+		t.collect(p)
 		return
 	}
 	sep, right := t.put(t.root, t.height, p)
 	if right != 0 {
 		t.grow(sep, right)
 	}
+}
+
+// collect keeps p until the tree is built, in pieces, so that millions of pairs are not
+// copied again and again as they become more.
+func (t *pairs) collect(p pair) {
+	if n := len(t.bulk); n == 0 || len(t.bulk[n-1]) == bulkPiece {
+		t.bulk = append(t.bulk, nil)
+	}
+	last := &t.bulk[len(t.bulk)-1]
+	*last = append(*last, p)
 }
 
 // grow puts a new root above the old one and its new neighbour to the right.
@@ -283,8 +294,9 @@ func (t *pairs) walk(node uint32, height int, p pair, fn func(pair) bool) bool {
 
 // build makes the tree of everything collected so far.
 func (t *pairs) build() {
-	all := slices.Compact(sortPairs(t.bulk))
+	all := slices.Concat(t.bulk...)
 	t.bulk, t.built = nil, true
+	all = slices.Compact(sortPairs(all))
 	t.root, t.height = t.leaves.add(), 0
 	firsts, nodes := []pair{{}}, []uint32{t.root}
 	for len(all) > 0 {

@@ -18,7 +18,7 @@ func (v *View) groupNamed(parent uint32, name string) uint32 {
 			return found
 		}
 		g := v.groups.at(row)
-		if g.parent == parent && v.text.get(g.name) == name && (found == 0 || g.id < v.groups.at(found).id) {
+		if g.parent == parent && v.text.get(v.groupRest.at(row).name) == name && (found == 0 || g.id < v.groups.at(found).id) {
 			found = row
 		}
 	}
@@ -119,12 +119,11 @@ func (v *View) GroupPath(id authz.GroupID) (string, bool) {
 func (v *View) groupPath(row uint32) (string, bool) {
 	var names []string
 	for range MaxGroupDepth {
-		if row == 0 || v.groups.at(row).mod == 0 {
+		if row == 0 || !v.groups.at(row).exists {
 			return "", false
 		}
-		g := v.groups.at(row)
-		names = append(names, v.text.get(g.name))
-		if row = g.parent; row == 0 {
+		names = append(names, v.text.get(v.groupRest.at(row).name))
+		if row = v.groups.at(row).parent; row == 0 {
 			for i, j := 0, len(names)-1; i < j; i, j = i+1, j-1 {
 				names[i], names[j] = names[j], names[i]
 			}

@@ -13,13 +13,21 @@ import (
 // that there is no such record: the row only holds the place of something that others
 // refer to, and goes when refs does.
 
+// groupRow has what a walk upward needs, in a quarter of a cache line: decisions go up
+// from two projects. The rest of a group stands in the row of the same number in
+// another slab.
 type groupRow struct {
-	id           int64
-	mod          authz.Revision
-	parent, name uint32
-	refs         uint32 // groups and projects directly in it
-	visibility   authz.Visibility
-	state        authz.ProjectState
+	id     int64
+	parent uint32
+	state  authz.ProjectState
+	exists bool // there is a record
+}
+
+type groupRest struct {
+	mod        authz.Revision
+	name       uint32
+	refs       uint32 // groups and projects directly in it
+	visibility authz.Visibility
 }
 
 // projectRow also holds the project's Allowlist, which can be there without the
@@ -155,7 +163,7 @@ const (
 func (v *View) textField(o owner) *uint32 {
 	switch o.what {
 	case textGroupName:
-		return &v.groups.at(o.row).name
+		return &v.groupRest.at(o.row).name
 	case textProjectName:
 		return &v.projects.at(o.row).name
 	case textProjectSpace:

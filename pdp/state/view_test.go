@@ -37,10 +37,31 @@ func TestViewAgreesWithTheModel(t *testing.T) {
 				t.Fatalf("after history %d, revision %d", i, m.rev)
 			}
 		}
-		// What was left by the history must not matter.
+		same(t, "in use, against a view made of what is left", v.InUse(), fresh(r, m).InUse())
 		load(r, v, m)
 		compare(t, c, v, m)
+		forget(r, v, m)
+		same(t, "in use when everything is deleted", v.InUse(), map[string]int{})
+		compare(t, c, v, m)
 	}
+}
+
+func fresh(r *rand.Rand, m *model) *state.View {
+	v := state.NewView()
+	load(r, v, m)
+	return v
+}
+
+// forget deletes everything, in random order.
+func forget(r *rand.Rand, v *state.View, m *model) {
+	c := state.Change{Revision: m.rev + 1}
+	for k := range m.recs {
+		c.Deletes = append(c.Deletes, k)
+	}
+	slices.Sort(c.Deletes)
+	r.Shuffle(len(c.Deletes), func(i, j int) { c.Deletes[i], c.Deletes[j] = c.Deletes[j], c.Deletes[i] })
+	v.Apply([]state.Change{c})
+	m.apply(c)
 }
 
 // load gives the view everything that the model holds, in random order.

@@ -205,7 +205,7 @@ func (v *View) RoleOfGroup(user authz.UserID, group authz.GroupID) (authz.Role, 
 // above goes on with a group and what is above it.
 func (v *View) above(user, group uint32, role authz.Role, from authz.Scope) (authz.Role, authz.Scope) {
 	for range MaxGroupDepth {
-		if group == 0 || v.groups.at(group).mod == 0 {
+		if group == 0 || !v.groups.at(group).exists {
 			break
 		}
 		s := authz.InGroup(v.groupID(group))

@@ -13,6 +13,7 @@ func (v *View) Decide(k *policy.Walk, req authz.Request, now authz.Stamp) authz.
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	*w = world{v: v}
+	w.prepare(&req)
 	return k.Decide(w, req, now)
 }
 
@@ -24,26 +25,64 @@ func (v *View) Explain(k *policy.Walk, req authz.Request, now authz.Stamp) (auth
 }
 
 // world is the view as one decision sees it, under the lock. A decision asks about the
-// same few records again and again, so it remembers where they are: looking up an id
-// costs up to two visits to main memory, and a decision has only a dozen or so.
+// same few records again and again, so it remembers where they are.
 type world struct {
 	v      *View
+	token  authz.Digest // that job, jobID and replaced are for
+	job    uint32
+	jobID  string
 	source place // the project of the token's job
 	target place // the last other project asked for
 	user   place
+
+	replaced bool // a later token took the place of this one
 }
 
-// place is where a project or user is. A row of 0 says that there is none.
+// place is where a project or user is: its row, 0 if there is none, and the inbound
+// entries of a project or the memberships of a user.
 type place struct {
-	id  int64
-	row uint32
-	// got says that list is there: the inbound entries of a project, the memberships of
-	// a user.
-	got  bool
+	id   int64
+	row  uint32
 	list string
 }
 
 var _ policy.World = (*world)(nil)
+
+// prepare looks up what a question will need before the rules ask for it one by one.
+// In a large world nearly each step is a visit to main memory, and those that do not
+// depend on each other overlap if they begin close together.
+func (w *world) prepare(req *authz.Request) {
+	v, target := w.v, int64(req.Target.ID)
+	w.token = req.Token
+	tokens, targets := v.digests.probe(v.hashDigest(&w.token)), v.projectIDs.probe(v.hashID(target))
+	w.job = tokens.next()
+	for w.job != 0 && v.jobs.at(w.job).digest != w.token {
+		w.job = tokens.next()
+	}
+	if w.replaced = w.job == 0; w.replaced {
+		w.job = v.jobReplaced(&w.token)
+	}
+	if w.job == 0 {
+		return
+	}
+	w.target = place{id: target, row: targets.next()}
+	for w.target.row != 0 && v.projects.at(w.target.row).id != target {
+		w.target.row = targets.next()
+	}
+	j := v.jobs.at(w.job)
+	w.source.row, w.user.row = j.project, j.user
+	w.jobID = v.text.get(j.id)
+	if j.user != 0 {
+		u := v.users.at(j.user)
+		w.user.id, w.user.list = u.id, v.text.get(u.members)
+	}
+	if j.project != 0 {
+		w.source.id = v.projects.at(j.project).id
+	}
+	if w.target.row != 0 {
+		w.target.list = v.text.get(v.projects.at(w.target.row).inbound)
+	}
+}
 
 func (w *world) project(id authz.ProjectID) *place {
 	if int64(id) == w.source.id {
@@ -51,6 +90,9 @@ func (w *world) project(id authz.ProjectID) *place {
 	}
 	if int64(id) != w.target.id {
 		w.target = place{id: int64(id), row: w.v.findProject(int64(id))}
+		if w.target.row != 0 {
+			w.target.list = w.v.text.get(w.v.projects.at(w.target.row).inbound)
+		}
 	}
 	return &w.target
 }
@@ -58,6 +100,9 @@ func (w *world) project(id authz.ProjectID) *place {
 func (w *world) member(id authz.UserID) *place {
 	if int64(id) != w.user.id {
 		w.user = place{id: int64(id), row: w.v.findUser(int64(id))}
+		if w.user.row != 0 {
+			w.user.list = w.v.text.get(w.v.users.at(w.user.row).members)
+		}
 	}
 	return &w.user
 }
@@ -67,17 +112,16 @@ func (w *world) Instance() policy.Instance    { return w.v.instance.Instance }
 func (w *world) Catalogue() *policy.Catalogue { return w.v.catalogue }
 
 func (w *world) Token(d authz.Digest) (policy.Token, bool) {
-	v := w.v
-	row, replaced := v.jobOfToken(&d)
-	if row == 0 {
+	if d != w.token {
+		w.prepare(&authz.Request{Token: d})
+	}
+	if w.job == 0 {
 		return policy.Token{}, false
 	}
-	j := v.jobs.at(row)
-	w.source = place{id: int64(v.projectID(j.project)), row: j.project}
-	w.user = place{id: int64(v.userID(j.user)), row: j.user}
+	v, j := w.v, w.v.jobs.at(w.job)
 	return policy.Token{
-		Job: authz.JobID(v.text.get(j.id)), Project: authz.ProjectID(w.source.id), User: authz.UserID(w.user.id),
-		Status: j.status, Erased: j.flags&jobErased != 0, Replaced: replaced, Lapsed: j.flags&jobLapsed != 0,
+		Job: authz.JobID(w.jobID), Project: authz.ProjectID(w.source.id), User: authz.UserID(w.user.id),
+		Status: j.status, Erased: j.flags&jobErased != 0, Replaced: w.replaced, Lapsed: j.flags&jobLapsed != 0,
 		Issued: j.issued, Expires: j.expires, Deadline: v.deadline(j), Limits: v.limits.at(j.limits),
 	}, true
 }
@@ -135,7 +179,7 @@ func (w *world) Ancestors(id authz.ProjectID, buf []policy.Group) []policy.Group
 			break
 		}
 		g := w.v.groups.at(group)
-		if g.mod == 0 {
+		if !g.exists {
 			break
 		}
 		buf = append(buf, policy.Group{ID: authz.GroupID(g.id), State: g.state})
@@ -145,23 +189,20 @@ func (w *world) Ancestors(id authz.ProjectID, buf []policy.Group) []policy.Group
 }
 
 func (w *world) Role(user authz.UserID, scope authz.Scope) authz.Role {
-	at := w.member(user)
-	if !at.got && at.row != 0 {
-		at.got, at.list = true, w.v.text.get(w.v.users.at(at.row).members)
-	}
-	return roleIn(at.list, scope)
+	return roleIn(w.member(user).list, scope)
 }
 
 func (w *world) Inbound(target authz.ProjectID, caller authz.Scope) (policy.Entry, bool) {
 	at := w.project(target)
-	if !at.got && at.row != 0 {
-		at.got, at.list = true, w.v.text.get(w.v.projects.at(at.row).inbound)
+	list := at.list
+	if at == &w.source && at.row != 0 {
+		list = w.v.text.get(w.v.projects.at(at.row).inbound)
 	}
-	i := find(at.list, inboundBytes, scopeKey(caller), entryBits)
+	i := find(list, inboundBytes, scopeKey(caller), entryBits)
 	if i < 0 {
 		return policy.Entry{}, false
 	}
-	return w.v.entry(at.list, i), true
+	return w.v.entry(list, i), true
 }
 
 func (w *world) Outbound(source, target authz.ProjectID) bool {

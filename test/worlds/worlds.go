@@ -198,14 +198,17 @@ func (w World) allowlist(project int) *state.Allowlist {
 	return a
 }
 
-func runner(n int) string { return "runner-" + strconv.Itoa(n) }
-
-// JobID names the n-th job, in 20 bytes.
-func JobID(n int) authz.JobID {
+// digits gives n with leading zeros, so that names sort as numbers do.
+func digits(n, width int) string {
 	const zeros = "0000000000000"
 	s := strconv.Itoa(n)
-	return authz.JobID("gitlab-" + zeros[:max(0, len(zeros)-len(s))] + s)
+	return zeros[:max(0, width-len(s))] + s
 }
+
+func runner(n int) string { return "runner-" + digits(n, 6) }
+
+// JobID names the n-th job, in 20 bytes.
+func JobID(n int) authz.JobID { return authz.JobID("gitlab-" + digits(n, 13)) }
 
 // Digest is that of the n-th job's token.
 func (w World) Digest(n int) authz.Digest {
