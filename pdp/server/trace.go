@@ -21,7 +21,11 @@ func (s *Server) span(ctx context.Context, d *door) hotSpan {
 		return hotSpan{}
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	_, span := s.tracer.Start(s.opt.Propagator.Extract(ctx, carrier(md)), d.name(), trace.WithSpanKind(trace.SpanKindServer))
+	ctx = s.opt.Propagator.Extract(ctx, carrier(md))
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		return hotSpan{} // there was more in it that is no good
+	}
+	_, span := s.tracer.Start(ctx, d.name(), trace.WithSpanKind(trace.SpanKindServer))
 	return hotSpan{span}
 }
 
@@ -41,7 +45,8 @@ func (h hotSpan) end(c *scratch, err error) {
 }
 
 // sampled looks at the flags of a W3C traceparent, "00-TRACE-SPAN-FLAGS", and at
-// nothing else: whether the rest is good is the propagator's to say.
+// nothing else: whether the rest is good is the propagator's to say, who needs a copy
+// of all metadata for it.
 func sampled(values []string) bool {
 	if len(values) != 1 || len(values[0]) < 55 {
 		return false
