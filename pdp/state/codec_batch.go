@@ -82,7 +82,7 @@ func (p *Prepared) encode() (size int, err error) {
 		size += 2 * len(key)
 		return nil
 	}
-	var buf []byte
+	buf := make([]byte, 0, 160*len(p.Puts)) // A job takes about as much.
 	for i, rec := range p.Puts {
 		if !isRecord(rec) {
 			return 0, fmt.Errorf("put %d is %T and no record", i, rec)
@@ -173,15 +173,16 @@ func isRecord(rec Record) bool {
 // keySet finds duplicates. Nearly all batches have a handful of keys, for which a walk
 // is cheaper than a map.
 type keySet struct {
-	few  []Key
+	few  [8]Key
+	n    int
 	many map[Key]struct{}
 }
 
-func newKeySet(n int) keySet {
-	if n > 8 {
-		return keySet{many: make(map[Key]struct{}, n)}
+func newKeySet(n int) (s keySet) {
+	if n > len(s.few) {
+		s.many = make(map[Key]struct{}, n)
 	}
-	return keySet{}
+	return s
 }
 
 func (s *keySet) add(key Key) bool {
@@ -190,11 +191,12 @@ func (s *keySet) add(key Key) bool {
 		s.many[key] = struct{}{}
 		return len(s.many) > n
 	}
-	for _, k := range s.few {
+	for _, k := range s.few[:s.n] {
 		if k == key {
 			return false
 		}
 	}
-	s.few = append(s.few, key)
+	s.few[s.n] = key
+	s.n++
 	return true
 }

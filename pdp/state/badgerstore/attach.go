@@ -20,16 +20,16 @@ func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	if !s.stage.CompareAndSwap(opened, attaching) {
 		return state.ErrAttachOrder("a sink is attached already")
 	}
-	txn, end, err := s.read(ctx)
+	r, err := s.read(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer r.close()
 	sink.Reset()
-	if err := s.load(ctx, txn, sink); err != nil {
+	if err := s.load(ctx, r, sink); err != nil {
 		return err
 	}
-	sink.Loaded(s.next.mark, s.next.stamp)
+	sink.Loaded(r.head.mark, r.head.stamp)
 	s.sink = sink
 	s.stage.Store(attached)
 	return nil
@@ -46,7 +46,7 @@ type chunk struct {
 
 // load gives sink all records. One goroutine reads and decodes, and this one calls the sink:
 // the view takes about as long to index a record as it takes to read it.
-func (s *Store) load(ctx context.Context, txn *badger.Txn, sink state.Sink) error {
+func (s *Store) load(ctx context.Context, r *reader, sink state.Sink) error {
 	full, empty := make(chan *chunk, 3), make(chan *chunk, 3)
 	for range cap(empty) {
 		empty <- new(chunk)
@@ -54,7 +54,7 @@ func (s *Store) load(ctx context.Context, txn *badger.Txn, sink state.Sink) erro
 	var err error // Written before full is closed.
 	go func() {
 		defer close(full)
-		err = s.readRecords(ctx, txn, full, empty)
+		err = s.readRecords(ctx, r, full, empty)
 	}()
 	for c := range full {
 		for i := range c.n {
@@ -66,8 +66,8 @@ func (s *Store) load(ctx context.Context, txn *badger.Txn, sink state.Sink) erro
 }
 
 // readRecords sends all records to full, in chunks that come back by empty.
-func (s *Store) readRecords(ctx context.Context, txn *badger.Txn, full, empty chan *chunk) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixRecord}})
+func (s *Store) readRecords(ctx context.Context, r *reader, full, empty chan *chunk) error {
+	it := r.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixRecord}})
 	defer it.Close()
 	var dec state.Decoder
 	var counts [state.NumKinds]uint64
@@ -81,15 +81,15 @@ func (s *Store) readRecords(ctx context.Context, txn *badger.Txn, full, empty ch
 			if err != nil {
 				return err
 			}
-			if mod > s.next.mark.Revision {
-				return fmt.Errorf("it was changed at revision %d, and the head is at %d", mod, s.next.mark.Revision)
+			if mod > r.head.mark.Revision {
+				return fmt.Errorf("it was changed at revision %d, and the head is at %d", mod, r.head.mark.Revision)
 			}
 			c.mods[c.n] = mod
 			c.recs[c.n], err = dec.Decode(key, body)
 			return err
 		})
 		if err != nil {
-			return damaged(s.opts.Dir, fmt.Errorf("%v: %w", key, err))
+			return damagedInside(s.opts.Dir, fmt.Errorf("%v: %w", key, err))
 		}
 		counts[key.Kind()]++
 		if c.n++; c.n < chunkRecords {
@@ -104,8 +104,8 @@ func (s *Store) readRecords(ctx context.Context, txn *badger.Txn, full, empty ch
 	}
 	full <- c
 	for kind := range state.Kind(state.NumKinds) {
-		if have, want := counts[kind], s.next.counts[kind]; have != want {
-			return damaged(s.opts.Dir, fmt.Errorf("it holds %d records of kind %v and its head counts %d", have, kind, want))
+		if have, want := counts[kind], r.head.counts[kind]; have != want {
+			return damagedInside(s.opts.Dir, fmt.Errorf("it holds %d records of kind %v and its head counts %d", have, kind, want))
 		}
 	}
 	return nil

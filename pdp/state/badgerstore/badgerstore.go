@@ -28,7 +28,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	badgeroptions "github.com/dgraph-io/badger/v4/options"
@@ -36,56 +35,6 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 )
-
-// Options are the settings of a store. Only Dir is needed.
-type Options struct {
-	// Dir is the folder of the store. It is made when it is not there. One process at a
-	// time can have it.
-	Dir string
-	// Logger takes what there is to tell; nil is silence.
-	Logger *slog.Logger
-	// Memtable is the size of the table in memory that Badger fills before it writes a
-	// file, in bytes. There can be three at a time. Zero is 32 MiB, the least that takes a
-	// batch as large as state.MaxBatchBytes; with less, large batches are refused.
-	Memtable int64
-	// History is how many changes are kept at least; zero is 10,000, and so is less.
-	History int
-	// Reserve is the space that is left on the disk, in bytes, beside what Badger may need
-	// next; batches that are not urgent are refused when less is free. Zero is 64 MiB,
-	// negative is none.
-	Reserve int64
-	// Ballast is the size of a file that takes space away as long as there is enough, and
-	// makes room for urgent batches when there is not. Zero is 64 MiB, negative is none.
-	Ballast int64
-	// Fault is for tests; see [Fault].
-	Fault Fault
-	// Free is for tests: it stands in for asking the system what is free on the disk.
-	Free func() (int64, error)
-}
-
-const (
-	defaultMemtable = 32 << 20
-	defaultReserve  = 64 << 20
-	minHistory      = 10_000
-	// valueThreshold is Badger's largest; every value of ours is smaller.
-	valueThreshold = 1 << 20
-)
-
-func (o *Options) fill() {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Memtable == 0 {
-		o.Memtable = defaultMemtable
-	}
-	o.History = max(o.History, minHistory)
-	for _, size := range []*int64{&o.Reserve, &o.Ballast} {
-		if *size == 0 {
-			*size = defaultReserve
-		}
-		*size = max(*size, 0)
-	}
-}
 
 // Store implements [state.Store].
 type Store struct {
@@ -104,9 +53,10 @@ type Store struct {
 
 	// mu guards what readers and the committer share.
 	mu     sync.RWMutex
-	head   head   // of the newest transaction whose changes the sink has
-	spans  []span // the packs of history up to head, oldest first
-	broken error  // why failed is closed
+	seen   snapshot       // after the newest transaction whose changes the sink has
+	pins   map[uint64]int // transactions that calls are reading at, and how many of them
+	broken error          // why failed is closed
+	unread chan struct{}  // made by Close when there are pins, closed with the last of them
 
 	// stage says how far Attach is.
 	stage atomic.Int32
@@ -119,15 +69,12 @@ type Store struct {
 
 	closeOnce sync.Once
 	closeErr  error
-	// reading is held shared by calls that read Badger, and whole by Close.
-	reading sync.RWMutex
 
 	// What follows belongs to the committer, and to Open before it runs. Attach sets sink
 	// before any batch can be queued.
 	sink    state.Sink
-	next    head   // after the newest transaction
-	memFile int    // number of Badger's newest write-ahead file
-	txn     uint64 // version of the newest transaction
+	next    snapshot // after the newest transaction
+	files   memFiles
 	scratch scratch
 }
 
@@ -152,7 +99,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Logger, lock: lock,
-		queue: make(chan *request, 1024), marked: make(chan struct{}, 1),
+		queue: make(chan *request, 1024), marked: make(chan struct{}, 1), pins: make(map[uint64]int),
 		closed: make(chan struct{}), idle: make(chan struct{}), failed: make(chan struct{}),
 	}
 	found, err := look(opts.Dir)
@@ -191,19 +138,22 @@ func (s *Store) start(found *found) error {
 	if s.mark, err = openMark(s.opts.Dir); err != nil {
 		return err
 	}
-	s.txn, s.next, s.spans = found.last, found.head, found.spans
+	if last := s.db.MaxVersion(); last != found.last {
+		return fmt.Errorf("Badger has come to transaction %d, and its files to %d", last, found.last)
+	}
+	s.next = snapshot{found.last, found.head, found.spans}
 	if !found.hasHead {
-		s.next = head{mark: found.mark.Mark, first: 1}
+		s.next = snapshot{txn: 1, head: head{mark: found.mark.Mark, first: 1}}
 		if err := fault.do(StepCreateHead, s.createHead); err != nil {
 			return err
 		}
 	}
-	s.head = s.next
+	s.publish(s.next)
 	// The mark can be behind by one transaction, from a kill between the two.
-	if err := s.writeMark(); err != nil {
+	if err := s.writeMark(s.next); err != nil {
 		return err
 	}
-	if s.memFile, err = newestMem(s.badgerDir()); err != nil {
+	if err = s.files.find(s.badgerDir()); err != nil {
 		return err
 	}
 	s.space = newSpace(&s.opts, s.db)
@@ -235,7 +185,7 @@ func (s *Store) openBadger(found *found) error {
 		WithCompression(badgeroptions.None).WithBlockCacheSize(0).
 		WithChecksumVerificationMode(badgeroptions.NoVerification)
 	err := s.opts.Fault.do(StepOpen, func() (err error) {
-		s.db, err = badger.Open(opts)
+		s.db, err = badger.OpenManaged(opts)
 		return err
 	})
 	if err != nil {
@@ -251,57 +201,19 @@ func (s *Store) badgerDir() string { return filepath.Join(s.opts.Dir, badgerName
 
 // createHead commits the head record of a new store.
 func (s *Store) createHead() error {
-	txn := s.db.NewTransaction(true)
+	txn := s.db.NewTransactionAt(0, true)
 	defer txn.Discard()
-	if err := txn.Set(headKey(), s.next.encode(nil)); err != nil {
+	if err := txn.Set(headKey(), s.next.head.encode(nil)); err != nil {
 		return err
 	}
-	s.txn = txn.ReadTs() + 1
-	return txn.Commit()
-}
-
-func (s *Store) writeMark() error {
-	err := s.mark.write(mark{s.next.mark, s.txn})
-	select {
-	case s.marked <- struct{}{}:
-	default: // A sync is due already.
-	}
-	return err
-}
-
-// syncBehind is how far the synced mark may be behind the store.
-const syncBehind = 100 * time.Millisecond
-
-// startMarkSync syncs the mark file behind the transactions until stop is called, which
-// waits for the last one.
-func (s *Store) startMarkSync() (stop func()) {
-	end, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-s.marked:
-			case <-end:
-				return
-			}
-			select {
-			case <-time.After(syncBehind):
-			case <-end:
-			}
-			if err := s.opts.Fault.do(StepSyncMark, func() error { return syncData(s.mark.f) }); err != nil {
-				s.fail(fmt.Errorf("syncing %s: %w", markName, err))
-				return
-			}
-		}
-	}()
-	return func() { close(end); <-done }
+	return txn.CommitAt(s.next.txn, nil)
 }
 
 // Head implements [state.Store].
 func (s *Store) Head() (state.Mark, authz.Stamp) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.head.mark, s.head.stamp
+	return s.seen.head.mark, s.seen.head.stamp
 }
 
 // Failed implements [state.Store].
@@ -323,6 +235,11 @@ func (s *Store) fail(cause error) error {
 func (s *Store) usable() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.refusal()
+}
+
+// refusal is usable for those who hold mu.
+func (s *Store) refusal() error {
 	if s.broken != nil {
 		return s.broken
 	}
@@ -340,8 +257,7 @@ func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.closed)
 		<-s.idle
-		s.reading.Lock()
-		defer s.reading.Unlock()
+		s.waitUnread()
 		if err := s.release(); err != nil {
 			s.closeErr = unusable(s.opts.Dir, fmt.Errorf("closing: %w", err))
 		}
@@ -365,18 +281,4 @@ func (s *Store) release() error {
 		errs = append(errs, syncData(s.mark.f), s.mark.f.Close())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
-}
-
-// read gives a view of Badger that is at least as new as Head, to be ended by the caller.
-func (s *Store) read(ctx context.Context) (txn *badger.Txn, end func(), err error) {
-	s.reading.RLock()
-	if err = s.usable(); err == nil && ctx.Err() != nil {
-		err = state.ErrCanceled(ctx)
-	}
-	if err != nil {
-		s.reading.RUnlock()
-		return nil, nil, err
-	}
-	txn = s.db.NewTransaction(false)
-	return txn, func() { txn.Discard(); s.reading.RUnlock() }, nil
 }

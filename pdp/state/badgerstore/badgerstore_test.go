@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 	"github.com/jobward/jobward/pdp/state/statetest"
@@ -89,6 +90,14 @@ func check(dir string) error {
 		return errors.New(report.String())
 	}
 	return nil
+}
+
+func wantCode(t testing.TB, err error, code string) {
+	t.Helper()
+	var e *authz.Error
+	if !errors.As(err, &e) || e.Code != code {
+		t.Errorf("error %v, want code %s", err, code)
+	}
 }
 
 func TestStore(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -53,11 +54,14 @@ func (r *Report) String() string {
 }
 
 func (r *Report) problem(format string, args ...any) {
-	if len(r.Problems) == maxProblems {
+	p := fmt.Sprintf(format, args...)
+	switch {
+	case slices.Contains(r.Problems, p): // Two of the checks found it.
+	case len(r.Problems) == maxProblems:
 		r.More++
-		return
+	default:
+		r.Problems = append(r.Problems, p)
 	}
-	r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
 }
 
 // Check looks at the whole store in dir and changes nothing in it. It reads Badger's files
@@ -114,7 +118,7 @@ func (r *Report) all(ctx context.Context, im *image) error {
 		case prefixRecord:
 			r.record(h, touched, state.Key(key[1:]), value)
 		case prefixEvent:
-			r.event(h, key, value)
+			r.events(h, key, value)
 		case prefixHead, prefixHistory:
 			// Checked above.
 		default:
@@ -161,6 +165,13 @@ func (r *Report) history(im *image, h head) (map[state.Key]touch, error) {
 }
 
 func (r *Report) record(h head, touched map[state.Key]touch, key state.Key, value []byte) {
+	if err := state.CheckKey(key); err != nil {
+		r.problem("key %x is none of ours: %v", string(key), err)
+		return
+	}
+	r.Records[key.Kind()]++
+	t, ok := touched[key]
+	delete(touched, key)
 	mod, body, err := openRecord(key, value)
 	if err != nil {
 		r.problem("%v: %v", key, err)
@@ -170,8 +181,6 @@ func (r *Report) record(h head, touched map[state.Key]touch, key state.Key, valu
 		r.problem("%v", err)
 		return
 	}
-	r.Records[key.Kind()]++
-	t, ok := touched[key]
 	switch {
 	case mod > h.mark.Revision:
 		r.problem("%v was changed at revision %d, and the head is at %d", key, mod, h.mark.Revision)
@@ -182,17 +191,19 @@ func (r *Report) record(h head, touched map[state.Key]touch, key state.Key, valu
 	case ok && (t.rev != mod || t.sum != state.Sum(key, mod, body)):
 		r.problem("%v is as of revision %d, and history says that revision %d stored another", key, mod, t.rev)
 	}
-	delete(touched, key)
 }
 
-func (r *Report) event(h head, key, value []byte) {
-	r.Events++
-	id, ok := parseEventKey(key)
-	if !ok || id.Seq == 0 || id.Seq > h.seq {
-		r.problem("key %x is no key of an event", key)
+func (r *Report) events(h head, key, value []byte) {
+	pack, err := readPack(nil, key, value)
+	if err != nil {
+		r.problem("events at key %x: %v", key, err)
 		return
 	}
-	if _, err := unseal(key, value); err != nil {
-		r.problem("event %s: %v", id.Cursor(), err)
+	r.Events += uint64(len(pack))
+	newest := pack[len(pack)-1].id
+	for i, e := range pack {
+		if e.id.Seq == 0 || e.id.Seq > h.seq || newest.Stamp-e.id.Stamp > packSpan || i > 0 && !pack[i-1].id.Before(e.id) {
+			r.problem("event %s is not where it belongs", e.id.Cursor())
+		}
 	}
 }

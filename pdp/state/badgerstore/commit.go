@@ -2,11 +2,8 @@ package badgerstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"runtime"
-	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
@@ -16,13 +13,15 @@ import (
 type request struct {
 	ctx   context.Context
 	batch *state.Prepared
-	// prune is set instead of batch by PruneEvents: Badger's keys of events to delete.
-	prune [][]byte
+	// prune is set instead of batch by PruneEvents.
+	prune []rewrite
 	// entries and bytes are the most that it adds to a transaction.
 	entries, bytes int64
 	// done gets the answer; it has room for it.
 	done chan answer
 }
+
+func (r *request) urgent() bool { return r.batch != nil && r.batch.Urgent }
 
 type answer struct {
 	rev authz.Revision
@@ -51,7 +50,7 @@ func newRequest(ctx context.Context, p *state.Prepared) *request {
 	}
 	for i := range p.Events {
 		r.entries++
-		r.bytes += int64(17 + 4 + len(p.Events[i].Data) + entryCost)
+		r.bytes += int64(17 + 4 + len(p.Events[i].Data) + eventCost + entryCost)
 	}
 	r.entries += r.bytes / maxChunk // Chunks of history.
 	return r
@@ -117,122 +116,110 @@ func (s *Store) gone() error {
 
 // commitLoop is the committer. It ends when the store is closed and everything that was
 // queued by then is done, or when a write fails.
+//
+// Building the next transaction while one is being written was tried, and brought nothing:
+// groups become smaller, and the writer waits for a processor behind those who build.
 func (s *Store) commitLoop() {
 	defer close(s.idle)
 	stop := s.startMarkSync()
 	defer stop()
-	var group []*request
-	var next *request // Taken from the queue and did not fit.
+	var left *request // Taken from the queue; the transaction before it was full.
 	for {
-		group = group[:0]
-		if next == nil {
-			select {
-			case next = <-s.queue:
-			case <-s.closed:
-				select {
-				case next = <-s.queue:
-				default:
-					return
-				}
-			}
-			// Let callers that the last transaction woke queue up again: a fuller transaction is
-			// worth more than the microseconds.
-			for range 3 {
-				runtime.Gosched()
+		if left == nil {
+			if left = s.wait(); left == nil {
+				return
 			}
 		}
-		group, next = s.gather(append(group, next))
-		if !s.transact(group) {
+		t := s.begin()
+		t.take(left)
+		left = s.fill(t)
+		if err := s.write(t); err != nil {
+			if left != nil {
+				left.done <- answer{err: err}
+			}
 			return
 		}
 	}
 }
 
-// gather adds to group what waits and fits into one transaction, and gives the first that
-// does not fit.
-func (s *Store) gather(group []*request) ([]*request, *request) {
-	maxEntries, maxBytes := s.room()
-	entries, bytes := group[0].entries, group[0].bytes
-	for {
+// wait gives the next request, nil when there is none and the store is being closed.
+func (s *Store) wait() *request {
+	select {
+	case r := <-s.queue:
+		return r
+	case <-s.closed:
 		select {
 		case r := <-s.queue:
-			if entries+r.entries > maxEntries || bytes+r.bytes > maxBytes {
-				return group, r
-			}
-			entries, bytes = entries+r.entries, bytes+r.bytes
-			group = append(group, r)
+			return r
 		default:
-			return group, nil
+			return nil
 		}
 	}
 }
 
-// transact stores what of group can be stored, in one synced transaction, and answers all
-// of group. It gives false when the store failed.
-func (s *Store) transact(group []*request) bool {
-	t := s.begin()
-	defer t.txn.Discard()
-	answers := make([]answer, len(group))
-	wal := memPath(s.badgerDir(), s.memFile)
-	now := time.Now()
-	for i, r := range group {
-		err := s.admit(r, wal, now)
-		if err == nil {
-			err = t.add(r)
-		}
-		if fatal := (*fatalError)(nil); errors.As(err, &fatal) {
-			s.stop(group, s.fail(fatal.cause))
-			return false
-		}
-		answers[i] = answer{t.head.mark.Revision, err}
-		if err != nil {
-			answers[i].rev = 0
+// fill adds to t what is queued. A request that does not fit ends it and is given back.
+func (s *Store) fill(t *transaction) (left *request) {
+	for yields := 0; t.err == nil; {
+		select {
+		case r := <-s.queue:
+			if !t.fits(r) {
+				return r
+			}
+			t.take(r)
+			yields = 0
+		default:
+			// Where there are many callers, let those that the last transaction woke queue up again:
+			// a fuller transaction is worth more than the microseconds.
+			if yields++; yields > min(len(t.requests)-1, maxYields) {
+				return nil
+			}
+			runtime.Gosched()
 		}
 	}
-	if t.dirty {
-		if err := s.store(t); err != nil {
-			s.stop(group, s.fail(err))
-			return false
+	return nil
+}
+
+// maxYields is how often the committer lets callers run before it writes a transaction.
+const maxYields = 4
+
+// write stores a transaction, shows it and answers those who wait for it. After an error the
+// store has failed.
+func (s *Store) write(t *transaction) error {
+	defer t.release()
+	if t.dirty && t.err == nil {
+		if t.err = t.finish(); t.err == nil {
+			t.err = s.store(t)
 		}
+	}
+	if t.err != nil {
+		err := s.fail(t.err)
+		for _, r := range t.requests {
+			r.done <- answer{err: err}
+		}
+		return err
+	}
+	if t.dirty {
 		// From here on everything is durable. Nobody has seen any of it before (R10).
+		s.next = t.next
 		if len(t.changes) > 0 {
 			s.sink.Apply(t.changes)
 		}
-		s.publish(t)
+		s.publish(t.next)
 	}
-	for i, r := range group {
-		r.done <- answers[i]
+	for i, r := range t.requests {
+		r.done <- t.answers[i]
 	}
-	return true
-}
-
-// admit refuses r when space is short.
-func (s *Store) admit(r *request, wal string, now time.Time) error {
-	err := s.space.admit(r.batch != nil && r.batch.Urgent, r.bytes, wal, now)
-	if known := (*authz.Error)(nil); err != nil && !errors.As(err, &known) {
-		return &fatalError{err}
-	}
-	return err
-}
-
-// stop answers everybody who waits when the store has failed.
-func (s *Store) stop(group []*request, err error) {
-	for _, r := range group {
-		r.done <- answer{err: err}
-	}
+	return nil
 }
 
 // store makes the transaction durable, then its mark.
 //
-// If we die before Commit, nothing was stored. If we die after it, the batches are stored,
+// If we die before CommitAt, nothing was stored. If we die after it, the batches are stored,
 // though nobody was told, and the mark is one transaction behind, which the next start
 // takes for what it is.
 func (s *Store) store(t *transaction) error {
-	if err := t.finish(); err != nil {
-		return err
-	}
 	err := s.opts.Fault.do(StepStore, func() error {
-		err := t.txn.Commit()
+		err := t.txn.CommitAt(t.next.txn, nil)
 		if err != nil {
 			s.torn.Store(true)
 		}
@@ -241,51 +228,15 @@ func (s *Store) store(t *transaction) error {
 	if err != nil {
 		return fmt.Errorf("storing a transaction: %w", err)
 	}
-	s.next, s.txn = t.head, t.version
-	if err := s.syncNames(); err != nil {
-		return fmt.Errorf("making a file name durable: %w", err)
+	if s.files.begun() {
+		// Badger has begun a write-ahead file. It syncs what it writes there, but not the name: a
+		// power cut could take the file away.
+		if err := s.opts.Fault.do(StepSyncNames, func() error { return syncDir(s.badgerDir()) }); err != nil {
+			return fmt.Errorf("making a file name durable: %w", err)
+		}
 	}
-	if err := s.opts.Fault.do(StepMark, s.writeMark); err != nil {
+	if err := s.opts.Fault.do(StepMark, func() error { return s.writeMark(t.next) }); err != nil {
 		return fmt.Errorf("writing %s: %w", markName, err)
 	}
 	return nil
-}
-
-// syncNames makes the name of a new write-ahead file durable when Badger has begun one,
-// which it does not do itself: the synced contents of a file whose name a power cut takes
-// away are lost.
-func (s *Store) syncNames() error {
-	began := false
-	for {
-		_, err := os.Stat(memPath(s.badgerDir(), s.memFile+1))
-		if err != nil {
-			break
-		}
-		s.memFile++
-		began = true
-	}
-	if !began {
-		return nil
-	}
-	return s.opts.Fault.do(StepSyncNames, func() error { return syncDir(s.badgerDir()) })
-}
-
-// publish lets readers see the transaction.
-func (s *Store) publish(t *transaction) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.head = t.head
-	s.spans = s.spans[t.pruned:]
-	if t.chunks > 0 {
-		s.spans = append(s.spans, span{t.first, t.chunks})
-	}
-}
-
-// fatalError is one after which the store cannot go on.
-type fatalError struct{ cause error }
-
-func (e *fatalError) Error() string { return e.cause.Error() }
-
-func fatal(format string, args ...any) error {
-	return &fatalError{fmt.Errorf(format, args...)}
 }

@@ -12,7 +12,8 @@ import (
 
 // What Badger holds, by the first byte of the key:
 //
-//	e  stamp sequence      an event: sum, data
+//	e  stamp sequence      events of one transaction, the key being that of the newest: sum,
+//	                       then stamp, sequence and data of each
 //	h                      the head: sum, then the fields of type head
 //	r  state.Key           a record: sum, revision that last changed it, body
 //	t  revision chunk      history of one transaction that began at the revision: sum, chain

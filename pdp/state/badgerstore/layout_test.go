@@ -142,6 +142,18 @@ func TestRecordValue(t *testing.T) {
 	}
 }
 
+func FuzzReadPack(f *testing.F) {
+	key, value, _ := appendPack(nil, []storedEvent{{state.EventID{Stamp: 1, Seq: 2}, []byte("a")}, {state.EventID{Stamp: 300, Seq: 1}, nil}})
+	f.Add(key, value[4:])
+	f.Fuzz(func(t *testing.T, key, rest []byte) {
+		value := seal(key, append(sealed(nil), rest...))
+		events, err := readPack(nil, key, value)
+		if err == nil && len(events) == 0 {
+			t.Error("a pack without events was read")
+		}
+	})
+}
+
 // walOf makes a write-ahead file of so many transactions, as Badger would.
 func walOf(rnd *rand.Rand, transactions int) []byte {
 	data := make([]byte, walHeader)

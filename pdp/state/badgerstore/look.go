@@ -102,6 +102,15 @@ func damaged(dir string, err error) error {
 	}
 }
 
+// damagedInside says that files which were all whole hold what they should not.
+func damagedInside(dir string, err error) error {
+	return &authz.Error{
+		Kind: authz.KindPrecondition, Code: "STORE_DAMAGED",
+		Message: fmt.Sprintf("the store in %s holds what it should not; nothing was deleted; restore a backup into another folder with `pdp restore`, or see what is left with `pdp fsck`", dir),
+		Cause:   err,
+	}
+}
+
 // unusable says that the system does not let us use the store.
 func unusable(dir string, err error) error {
 	var known *authz.Error
@@ -135,19 +144,46 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// newestMem gives the number of Badger's newest write-ahead file.
-func newestMem(dir string) (newest int, err error) {
+// memFiles follows Badger's write-ahead files: the one that it writes to, and the one that it
+// will begin next.
+type memFiles struct {
+	dir          string
+	n            int
+	newest, next string
+}
+
+// find looks for the newest file.
+func (m *memFiles) find(dir string) error {
 	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
 	for _, f := range files {
 		if name, ok := strings.CutSuffix(f.Name(), ".mem"); ok {
 			n, err := strconv.Atoi(name)
 			if err != nil {
-				return 0, err
+				return err
 			}
-			newest = max(newest, n)
+			m.n = max(m.n, n)
 		}
 	}
-	return newest, err
+	m.dir = dir
+	m.set()
+	return nil
 }
 
-func memPath(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("%05d.mem", n)) }
+func (m *memFiles) set() {
+	m.newest = filepath.Join(m.dir, fmt.Sprintf("%05d.mem", m.n))
+	m.next = filepath.Join(m.dir, fmt.Sprintf("%05d.mem", m.n+1))
+}
+
+// begun reports whether Badger has begun files since it was last asked.
+func (m *memFiles) begun() (begun bool) {
+	var st syscall.Stat_t
+	for syscall.Stat(m.next, &st) == nil {
+		m.n++
+		m.set()
+		begun = true
+	}
+	return begun
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
@@ -118,6 +119,43 @@ func openMark(dir string) (markFile, error) {
 func (mf markFile) write(m mark) error {
 	_, err := mf.f.WriteAt(m.encode(), int64(m.txn%2)*markSlot)
 	return err
+}
+
+func (s *Store) writeMark(at snapshot) error {
+	err := s.mark.write(mark{at.head.mark, at.txn})
+	select {
+	case s.marked <- struct{}{}:
+	default: // A sync is due already.
+	}
+	return err
+}
+
+// syncBehind is how far the synced mark may be behind the store.
+const syncBehind = 100 * time.Millisecond
+
+// startMarkSync syncs the mark file behind the transactions until stop is called, which
+// waits for the last one.
+func (s *Store) startMarkSync() (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-s.marked:
+			case <-end:
+				return
+			}
+			select {
+			case <-time.After(syncBehind):
+			case <-end:
+			}
+			if err := s.opts.Fault.do(StepSyncMark, func() error { return syncData(s.mark.f) }); err != nil {
+				s.fail(fmt.Errorf("syncing %s: %w", markName, err))
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-done }
 }
 
 // syncDir makes the names in a folder durable.

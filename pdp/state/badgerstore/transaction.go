@@ -2,6 +2,8 @@ package badgerstore
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -13,79 +15,134 @@ import (
 // pack, so that two keep history from growing.
 const prunePacks = 2
 
-// scratch is memory of the committer's that every transaction uses again. Badger has copied
-// what it was given when Commit returns.
+// scratch is memory that every transaction uses again. Badger has copied what it was given when a
+// commit returns.
 type scratch struct {
 	values []byte // keys and values
 	pack   []byte // history of the transaction
+	events []storedEvent
+	// touched has the revisions of records as far as they were looked up or changed.
+	touched map[state.Key]authz.Revision
 }
 
 // transaction merges batches into one transaction of Badger's.
 type transaction struct {
-	s       *Store
-	txn     *badger.Txn
-	version uint64 // what Badger will call it
-	head    head   // after the batches so far
+	s   *Store
+	txn *badger.Txn
+	now time.Time
+
+	requests       []*request
+	answers        []answer // of requests
+	entries, bytes int64    // at most what they add
+
+	next    snapshot // after the batches so far
 	first   authz.Revision
-	before  [16]byte // the chain before first
 	changes []state.Change
-	dirty   bool // there is something to store
-	values  []byte
-	pack    []byte
-	chunks  int // entries of history
-	pruned  int // packs of history deleted
+	// dirty says that there is something to store, err that the store can't go on.
+	dirty bool
+	err   error
+	scratch
 }
 
 func (s *Store) begin() *transaction {
-	txn := s.db.NewTransaction(true)
 	t := &transaction{
-		s: s, txn: txn, version: txn.ReadTs() + 1, head: s.next,
-		first: s.next.mark.Revision + 1, before: s.next.mark.Chain,
-		values: s.scratch.values[:0], pack: s.scratch.pack[:0],
+		s: s, txn: s.db.NewTransactionAt(s.next.txn, true), now: time.Now(),
+		next: s.next, first: s.next.head.mark.Revision + 1, scratch: s.scratch,
 	}
-	t.pack = append(t.pack, t.before[:]...)
+	if t.touched == nil {
+		t.touched = make(map[state.Key]authz.Revision)
+	}
+	t.next.txn++
+	t.pack = append(t.pack, t.next.head.mark.Chain[:]...)
 	return t
 }
 
-// add does what r asks for, or nothing of it and gives the reason. After a fatalError the
-// transaction must not be committed.
+// release gives the memory to the next transaction, unless one large batch made it large.
+func (t *transaction) release() {
+	t.txn.Discard()
+	if cap(t.values) > 1<<20 || cap(t.pack) > 1<<20 || len(t.touched) > 1000 {
+		t.s.scratch = scratch{}
+		return
+	}
+	clear(t.touched)
+	t.s.scratch = scratch{t.values[:0], t.pack[:0], t.events[:0], t.touched}
+}
+
+// fits reports whether the transaction has room for r. An empty one has.
+func (t *transaction) fits(r *request) bool {
+	entries, bytes := t.s.room()
+	return len(t.requests) == 0 || t.entries+r.entries <= entries && t.bytes+r.bytes <= bytes
+}
+
+// take adds r to the transaction, if space, its context and its guards allow.
+func (t *transaction) take(r *request) {
+	err := t.s.space.admit(r.urgent(), r.bytes, t.s.files.newest, t.now)
+	if err == nil {
+		err = t.add(r)
+	}
+	var said *authz.Error
+	if err != nil && !errors.As(err, &said) {
+		t.err = err
+	}
+	a := answer{rev: t.next.head.mark.Revision}
+	if err != nil {
+		a = answer{err: err}
+	}
+	t.requests, t.answers = append(t.requests, r), append(t.answers, a)
+	t.entries, t.bytes = t.entries+r.entries, t.bytes+r.bytes
+}
+
+// add does what r asks for, or nothing of it and gives the reason: an *authz.Error, or any
+// other after which the store cannot go on.
 func (t *transaction) add(r *request) error {
 	if r.ctx.Err() != nil {
 		return state.ErrCanceled(r.ctx) // Whoever asked is gone: the batch need not happen.
 	}
-	for _, key := range r.prune {
-		if err := t.delete(key); err != nil {
+	for _, pack := range r.prune {
+		var err error
+		if t.dirty = true; pack.value == nil {
+			err = t.delete(pack.key)
+		} else {
+			err = t.set(pack.key, pack.value)
+		}
+		if err != nil {
 			return err
 		}
-		t.dirty = true
 	}
 	if r.batch == nil {
 		return nil
 	}
 	p := r.batch
-	known, err := t.guards(p.Guards)
-	if err != nil {
+	if err := t.guards(p.Guards); err != nil {
 		return err
 	}
 	for i := range p.Events {
-		if err := t.event(&p.Events[i]); err != nil {
-			return err
-		}
+		t.event(&p.Events[i])
 	}
 	if len(p.Keys) == 0 {
-		t.dirty = t.dirty || len(p.Events) > 0 || p.Stamp > t.head.stamp
-		t.head.stamp = max(t.head.stamp, p.Stamp)
+		t.dirty = t.dirty || len(p.Events) > 0 || p.Stamp > t.next.head.stamp
+		t.next.head.stamp = max(t.next.head.stamp, p.Stamp)
 		return nil
 	}
-	c, sums := p.Change(t.head.mark.Revision+1, t.head.stamp)
+	return t.change(p)
+}
+
+// change adds the records of a batch, and its history.
+func (t *transaction) change(p *state.Prepared) error {
+	h := &t.next.head
+	c, sums := p.Change(h.mark.Revision+1, h.stamp)
 	for i, key := range p.Keys {
-		if err := t.count(key, i < len(p.Bodies), known); err != nil {
+		put := i < len(p.Bodies)
+		if err := t.count(key, put); err != nil {
 			return err
 		}
-		if i < len(p.Bodies) {
+		var err error
+		if put {
 			err = t.set(t.recordKey(key), t.recordValue(c.Revision, sums[i], p.Bodies[i]))
+			t.touched[key] = c.Revision
 		} else {
 			err = t.delete(t.recordKey(key))
+			t.touched[key] = 0
 		}
 		if err != nil {
 			return err
@@ -93,92 +150,82 @@ func (t *transaction) add(r *request) error {
 	}
 	raw := len(t.pack)
 	t.pack = state.AppendChange(t.pack, &c, sums)
-	t.head.mark.Revision, t.head.stamp = c.Revision, c.Stamp
-	t.head.mark.Chain = state.ChainNext(t.head.mark.Chain, t.pack[raw:])
+	h.mark.Revision, h.stamp = c.Revision, c.Stamp
+	h.mark.Chain = state.ChainNext(h.mark.Chain, t.pack[raw:])
 	t.changes = append(t.changes, c)
 	t.dirty = true
 	return nil
 }
 
-// known is what guards told about records: whether they were there.
-type known []struct {
-	key   state.Key
-	there bool
-}
-
-// guards checks the preconditions of a batch.
-func (t *transaction) guards(guards []state.Guard) (known, error) {
-	if len(guards) == 0 {
-		return nil, nil
-	}
-	told := make(known, len(guards))
-	for i, g := range guards {
+// guards checks the preconditions of a batch. What it learns about records stays in touched,
+// where count finds it.
+func (t *transaction) guards(guards []state.Guard) error {
+	for _, g := range guards {
 		found, err := t.modified(g.Key)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if found != g.Revision {
-			return nil, state.ErrGuardFailed(g, found)
+			return state.ErrGuardFailed(g, found)
 		}
-		told[i].key, told[i].there = g.Key, found != 0
 	}
-	return told, nil
+	return nil
 }
 
 // modified gives the revision that last changed the record at key, zero when there is
 // none.
 func (t *transaction) modified(key state.Key) (mod authz.Revision, err error) {
+	if mod, ok := t.touched[key]; ok {
+		return mod, nil
+	}
+	if mod, err = t.stored(key); err == nil {
+		t.touched[key] = mod
+	}
+	return mod, err
+}
+
+// stored looks up what the store has of the record at key.
+func (t *transaction) stored(key state.Key) (mod authz.Revision, err error) {
+	start := len(t.values)
 	item, err := t.txn.Get(t.recordKey(key))
+	t.values = t.values[:start]
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fatal("reading %v: %w", key, err)
+		return 0, fmt.Errorf("reading %v: %w", key, err)
 	}
 	err = item.Value(func(value []byte) error {
 		mod, _, err = openRecord(key, value)
 		return err
 	})
 	if err != nil {
-		return 0, fatal("%v is damaged: %w", key, err)
+		return 0, fmt.Errorf("%v is damaged: %w", key, err)
 	}
 	return mod, nil
 }
 
-// count keeps the number of records of each kind. A guard has told whether the record is
-// there, or we look.
-func (t *transaction) count(key state.Key, put bool, told known) error {
-	there, sure := false, false
-	for i := range told {
-		if told[i].key == key {
-			there, sure = told[i].there, true
-			break
-		}
-	}
-	if !sure {
-		mod, err := t.modified(key)
-		if err != nil {
-			return err
-		}
-		there = mod != 0
-	}
+// count keeps the number of records of each kind.
+func (t *transaction) count(key state.Key, put bool) error {
+	mod, err := t.modified(key)
 	switch {
-	case put && !there:
-		t.head.counts[key.Kind()]++
-	case !put && there:
-		t.head.counts[key.Kind()]--
+	case err != nil:
+		return err
+	case put && mod == 0:
+		t.next.head.counts[key.Kind()]++
+	case !put && mod != 0:
+		t.next.head.counts[key.Kind()]--
 	}
 	return nil
 }
 
-func (t *transaction) event(e *state.Event) error {
-	t.head.seq++
+// event keeps an event for finish. The caller may give up waiting, so its bytes are copied.
+func (t *transaction) event(e *state.Event) {
+	t.next.head.seq++
 	start := len(t.values)
-	t.values = appendEventKey(t.values, state.EventID{Stamp: e.Stamp, Seq: t.head.seq})
-	key := t.values[start:len(t.values):len(t.values)]
-	start = len(t.values)
-	t.values = append(sealed(t.values), e.Data...)
-	return t.set(key, seal(key, t.values[start:len(t.values):len(t.values)]))
+	t.values = append(t.values, e.Data...)
+	id := state.EventID{Stamp: e.Stamp, Seq: t.next.head.seq}
+	t.events = append(t.events, storedEvent{id, t.values[start:len(t.values):len(t.values)]})
 }
 
 // recordKey makes Badger's key of a record in the scratch memory.
@@ -198,14 +245,14 @@ func (t *transaction) recordValue(mod authz.Revision, sum uint32, body []byte) [
 
 func (t *transaction) set(key, value []byte) error {
 	if err := t.txn.Set(key, value); err != nil {
-		return fatal("writing %d bytes: %w", len(value), err)
+		return fmt.Errorf("writing %d bytes: %w", len(value), err)
 	}
 	return nil
 }
 
 func (t *transaction) delete(key []byte) error {
 	if err := t.txn.Delete(key); err != nil {
-		return fatal("deleting: %w", err)
+		return fmt.Errorf("deleting: %w", err)
 	}
 	return nil
 }
@@ -213,12 +260,24 @@ func (t *transaction) delete(key []byte) error {
 // finish adds what every transaction ends with: its history, less of the oldest, and the
 // head.
 func (t *transaction) finish() error {
+	if err := t.pruneHistory(); err != nil {
+		return err
+	}
+	err := packEvents(t.events, func(pack []storedEvent) error {
+		var key, value []byte
+		key, value, t.values = appendPack(t.values, pack)
+		return t.set(key, value)
+	})
+	if err != nil {
+		return err
+	}
 	if len(t.changes) > 0 {
-		for rest := t.pack; len(rest) > 0; t.chunks++ {
+		sp := span{first: t.first}
+		for rest := t.pack; len(rest) > 0; sp.chunks++ {
 			part := rest[:min(len(rest), maxChunk)]
 			rest = rest[len(part):]
 			start := len(t.values)
-			t.values = appendHistoryKey(t.values, t.first, t.chunks)
+			t.values = appendHistoryKey(t.values, t.first, sp.chunks)
 			key := t.values[start:len(t.values):len(t.values)]
 			start = len(t.values)
 			t.values = append(sealed(t.values), part...)
@@ -226,43 +285,31 @@ func (t *transaction) finish() error {
 				return err
 			}
 		}
-	}
-	if err := t.pruneHistory(); err != nil {
-		return err
+		// A reader's slice ends before what this writes to.
+		t.next.spans = append(t.next.spans, sp)
 	}
 	start := len(t.values)
-	t.values = t.head.encode(t.values)
-	err := t.set(headKey(), t.values[start:])
-	t.s.scratch = scratch{keep(t.values), keep(t.pack)}
-	return err
-}
-
-// keep lets scratch memory go that one large batch made.
-func keep(b []byte) []byte {
-	if cap(b) > 1<<20 {
-		return nil
-	}
-	return b
+	t.values = t.next.head.encode(t.values)
+	return t.set(headKey(), t.values[start:])
 }
 
 // pruneHistory deletes the oldest packs of which no change is among the newest that are to
 // be kept. What stays begins with the chain before it.
 func (t *transaction) pruneHistory() error {
-	spans := t.s.spans // Only the committer changes it.
-	for t.pruned < min(prunePacks, len(spans)-1) {
-		old, next := spans[t.pruned], spans[t.pruned+1].first
-		if t.head.mark.Revision < next-1+authz.Revision(t.s.opts.History) {
+	for range prunePacks {
+		spans := t.next.spans
+		if len(spans) < 2 || t.next.head.mark.Revision < spans[1].first-1+authz.Revision(t.s.opts.History) {
 			break
 		}
-		for chunk := range old.chunks {
+		for chunk := range spans[0].chunks {
 			start := len(t.values)
-			t.values = appendHistoryKey(t.values, old.first, chunk)
+			t.values = appendHistoryKey(t.values, spans[0].first, chunk)
 			if err := t.delete(t.values[start:len(t.values):len(t.values)]); err != nil {
 				return err
 			}
 		}
-		t.pruned++
-		t.head.first = next
+		t.next.head.first = spans[1].first
+		t.next.spans = spans[1:]
 	}
 	return nil
 }
