@@ -139,7 +139,7 @@ func (s *Store) start(found *found) error {
 		return err
 	}
 	if last := s.db.MaxVersion(); last != found.last {
-		return fmt.Errorf("Badger has come to transaction %d, and its files to %d", last, found.last)
+		return fmt.Errorf("opened at transaction %d, and its files go to %d", last, found.last)
 	}
 	s.next = snapshot{found.last, found.head, found.spans}
 	if !found.hasHead {
@@ -192,7 +192,7 @@ func (s *Store) openBadger(found *found) error {
 		return err
 	}
 	if !s.db.Opts().SyncWrites {
-		return errors.New("Badger does not sync its writes")
+		return errors.New("writes are not synced")
 	}
 	return errors.Join(syncDir(s.opts.Dir), syncDir(dir))
 }
@@ -228,6 +228,13 @@ func (s *Store) fail(cause error) error {
 		s.log.Error("the store failed; this process has to stop", "error", cause)
 		close(s.failed)
 	}
+	return s.broken
+}
+
+// failure gives the error of a store that failed.
+func (s *Store) failure() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return s.broken
 }
 

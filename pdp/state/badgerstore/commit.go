@@ -186,10 +186,14 @@ const maxYields = 4
 // store has failed.
 func (s *Store) write(t *transaction) error {
 	defer t.release()
-	if t.dirty && t.err == nil {
-		if t.err = t.finish(); t.err == nil {
-			t.err = s.store(t)
-		}
+	if t.err == nil {
+		t.err = s.failure() // Behind our back: a table or the mark could not be written.
+	}
+	if t.err == nil && t.dirty {
+		t.err = t.finish()
+	}
+	if t.err == nil && t.dirty {
+		t.err = s.store(t)
 	}
 	if t.err != nil {
 		err := s.fail(t.err)

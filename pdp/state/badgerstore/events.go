@@ -210,8 +210,9 @@ const prunedAtOnce = 2000
 func (s *Store) PruneEvents(ctx context.Context, before authz.Stamp, limit int) (pruned int, err error) {
 	s.pruning.Lock()
 	defer s.pruning.Unlock()
-	for pruned < limit {
-		n, packs, err := s.oldEvents(ctx, before, min(limit-pruned, prunedAtOnce))
+	maxEntries, maxBytes := s.room()
+	for atOnce := prunedAtOnce; pruned < limit; {
+		n, packs, err := s.oldEvents(ctx, before, min(limit-pruned, atOnce))
 		if err != nil || n == 0 {
 			return pruned, err
 		}
@@ -219,6 +220,10 @@ func (s *Store) PruneEvents(ctx context.Context, before authz.Stamp, limit int) 
 		for _, p := range packs {
 			r.entries++
 			r.bytes += int64(len(p.key) + len(p.value) + entryCost)
+		}
+		if n > 1 && (r.entries > maxEntries || r.bytes > maxBytes) {
+			atOnce = n / 2 // One event at a time always fits: its pack did.
+			continue
 		}
 		if a := s.submit(r); a.err != nil {
 			return pruned, a.err

@@ -61,7 +61,7 @@ func look(dir string) (*found, error) {
 func (f *found) read(im *image) error {
 	if im == nil {
 		if f.mark.txn > 0 {
-			return fmt.Errorf("Badger's files are gone, and %s says that it had come to %v", markName, f.mark)
+			return fmt.Errorf("all files of Badger's are gone, and %s says that it had come to %v", markName, f.mark)
 		}
 		return nil
 	}

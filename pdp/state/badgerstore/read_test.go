@@ -58,6 +58,35 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// TestPruneInWideBatches prunes events of which all packs straddle the border, so that a
+// transaction could not take the rest of all of them at once.
+func TestPruneInWideBatches(t *testing.T) {
+	s := open(t, badgerstore.Options{Dir: t.TempDir(), Memtable: smallTable})
+	if err := s.Attach(context.Background(), new(discard)); err != nil {
+		t.Fatal(err)
+	}
+	const packs = 60
+	for i := range authz.Stamp(packs) {
+		b := state.Batch{Events: []state.Event{{Stamp: 1 + i}, {Stamp: 100_000_000 + i, Data: make([]byte, 5000)}}}
+		if _, err := s.Commit(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := s.PruneEvents(context.Background(), 1000, 1000); err != nil || n != packs {
+		t.Errorf("pruned %d of %d: %v", n, packs, err)
+	}
+	left := 0
+	err := s.Events(context.Background(), 0, 0, "", func(e state.Event, _ string) error {
+		if left++; len(e.Data) != 5000 {
+			t.Errorf("an event of stamp %d is left", e.Stamp)
+		}
+		return nil
+	})
+	if err != nil || left != packs {
+		t.Errorf("%d events left of %d: %v", left, packs, err)
+	}
+}
+
 // TestSecondProcess opens a store that is open.
 func TestSecondProcess(t *testing.T) {
 	dir := t.TempDir()

@@ -160,19 +160,15 @@ func roomToOpen(opts *Options, logs int64) error {
 		s.free = func() (int64, error) { return freeBytes(opts.Dir) }
 	}
 	need := logs*5/4 + walRoom
-	for {
-		free, err := s.free()
-		if err != nil || free >= need {
-			return err
-		}
-		dropped, err := s.dropBallast()
-		if err != nil {
-			return err
-		}
-		if !dropped {
-			return fmt.Errorf("the disk has %d MiB left and opening needs %d MiB: make room and start again; nothing is lost", free>>20, need>>20)
-		}
+	free, err := s.free()
+	if err != nil || free >= need {
+		return err
 	}
+	if info, err := os.Stat(filepath.Join(opts.Dir, ballastName)); err == nil && free+info.Size() >= need {
+		_, err := s.dropBallast()
+		return err
+	}
+	return fmt.Errorf("the disk has %d MiB left and opening needs %d MiB: make room and start again; nothing is lost", free>>20, need>>20)
 }
 
 func errDiskLow(free, need int64) error {

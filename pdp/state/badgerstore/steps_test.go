@@ -175,27 +175,8 @@ func TestBrokenStepsOfOpenAndClose(t *testing.T) {
 				f := new(faults)
 				opts := badgerstore.Options{Dir: dir, Ballast: -1, Fault: f.hook, Memtable: smallTable}
 				f.fail(step, done)
-				broken := 0
 				acked := authz.GroupID(0)
-				for broken == 0 {
-					s, err := badgerstore.Open(context.Background(), opts)
-					if err != nil {
-						broken++
-						break
-					}
-					if err := s.Attach(context.Background(), new(discard)); err != nil {
-						t.Fatal(err)
-					}
-					for range 300 {
-						if _, err := s.Commit(context.Background(), state.Batch{Puts: pairOf(acked + 1)}); err != nil {
-							broken++
-							break
-						}
-						acked++
-					}
-					if s.Close() != nil {
-						broken++
-					}
+				for untilBroken(t, opts, &acked) {
 				}
 				s := open(t, badgerstore.Options{Dir: dir, Memtable: smallTable})
 				r := new(statetest.Recorder)
@@ -211,5 +192,60 @@ func TestBrokenStepsOfOpenAndClose(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// untilBroken opens the store, commits and closes it. It gives false when one of these
+// failed.
+func untilBroken(t *testing.T, opts badgerstore.Options, acked *authz.GroupID) bool {
+	s, err := badgerstore.Open(context.Background(), opts)
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	if err := s.Attach(context.Background(), new(discard)); err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		if _, err := s.Commit(context.Background(), state.Batch{Puts: pairOf(*acked + 1)}); err != nil {
+			return false
+		}
+		*acked++
+	}
+	return s.Close() == nil
+}
+
+// TestSmallerTable opens with a small table what was written and killed with a large one: the
+// write-ahead file has to fit into memory all the same.
+func TestSmallerTable(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s := open(t, badgerstore.Options{Dir: dir, Memtable: 8 << 20})
+	if err := s.Attach(context.Background(), new(discard)); err != nil {
+		t.Fatal(err)
+	}
+	for id := range authz.GroupID(1000) {
+		if _, err := s.Commit(context.Background(), state.Batch{Puts: pairOf(id + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed := filepath.Join(t.TempDir(), "killed")
+	copyDir(t, dir, killed)
+	s.Close()
+	s = open(t, badgerstore.Options{Dir: killed, Memtable: smallTable})
+	r := new(statetest.Recorder)
+	if err := s.Attach(context.Background(), r); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.Records()); n != 2000 {
+		t.Errorf("%d records of 2000", n)
+	}
+	// And what one of this size cannot take is refused for what it is.
+	b := state.Batch{}
+	for id := range authz.GroupID(500) {
+		b.Puts = append(b.Puts, pairOf(id+1)...)
+	}
+	_, err := s.Commit(context.Background(), b)
+	if authz.KindOf(err) != authz.KindInvalid {
+		t.Errorf("a batch larger than the table: %v", err)
 	}
 }
