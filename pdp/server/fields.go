@@ -11,13 +11,14 @@ import (
 // enginePage and ofPage stand around every list.
 func enginePage(p wire.Page) engine.Page { return engine.Page{After: p.Cursor, Limit: p.Size} }
 
-// ofPage names the field where the cursor in a page token was no good.
+// ofPage names the field where the cursor in a page token was no good, to the engine
+// or to the store, who both know nothing of page tokens.
 func ofPage(err error) error {
 	var e *authz.Error
-	if errors.As(err, &e) && e.Code == engine.CodeCursorInvalid {
-		return about("page_token", err)
+	if !errors.As(err, &e) || e.Code != engine.CodeCursorInvalid && (len(e.Violations) != 1 || e.Violations[0].Field != "cursor") {
+		return err
 	}
-	return err
+	return authz.Invalid("page_token", "is not one that this list gave; start again without one")
 }
 
 // about names the field that a KindInvalid is about, if it does not name any.

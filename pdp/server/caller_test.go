@@ -1,0 +1,246 @@
+package server
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/identity"
+)
+
+// authority signs certificates.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t testing.TB) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &authority{cert, key}
+}
+
+// certificate makes one for 127.0.0.1 and, if not empty, with the SPIFFE id.
+func (a *authority) certificate(t testing.TB, id string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	if id != "" {
+		u, err := url.Parse(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tmpl.URIs = []*url.URL{u}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// TestCallers: certificates and keys of a callers file, over TLS. No credential is in
+// an answer or in the log.
+func TestCallers(t *testing.T) {
+	ca := newAuthority(t)
+	key, hash := identity.NewKey()
+	file := filepath.Join(t.TempDir(), "callers")
+	rows := fmt.Sprintf("certificates:\n  - uri: spiffe://forge.example/runner/*\n    roles: [runner]\nkeys:\n  - name: svc\n    sha256: %s\n    roles: [service]\n", hash)
+	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	callers, err := identity.LoadCallers(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	r := newEngineRig(t, newStore())
+	s, err := New(Options{
+		Engine: r.engine, Tokens: r.tokens, Callers: callers,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer(append(s.ServerOptions(), grpc.Creds(credentials.NewTLS(&tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.certificate(t, "")}, ClientCAs: ca.pool(), ClientAuth: tls.VerifyClientCertIfGiven,
+	})))...)
+	s.Register(g)
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(lis) }()
+	stop := func() { g.Stop(); <-done }
+
+	type credential struct{ cert, header string }
+	forged := "jobk-" + strings.Repeat("A", 40)
+	for name, c := range map[string]struct {
+		credential
+		issue, check codes.Code
+		reason       string
+	}{
+		"nobody":              {credential{}, codes.Unauthenticated, codes.Unauthenticated, CodeNoCredentials},
+		"a runner":            {credential{cert: "spiffe://forge.example/runner/7"}, codes.InvalidArgument, codes.PermissionDenied, CodeRoleForbidden},
+		"another id":          {credential{cert: "spiffe://forge.example/other/7"}, codes.PermissionDenied, codes.PermissionDenied, CodeRoleForbidden},
+		"a key":               {credential{header: "Bearer " + key}, codes.PermissionDenied, codes.InvalidArgument, CodeRoleForbidden},
+		"a key decides alone": {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + key}, codes.PermissionDenied, codes.InvalidArgument, CodeRoleForbidden},
+		"a bad key":           {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + forged}, codes.Unauthenticated, codes.Unauthenticated, CodeBadCredentials},
+		"a password":          {credential{header: "Basic aHVudGVyMg=="}, codes.Unauthenticated, codes.Unauthenticated, CodeBadCredentials},
+	} {
+		config := &tls.Config{RootCAs: ca.pool()}
+		if c.cert != "" {
+			config.Certificates = []tls.Certificate{ca.certificate(t, c.cert)}
+		}
+		cc, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := ctx(t)
+		if c.header != "" {
+			call = metadata.AppendToOutgoingContext(call, "authorization", c.header)
+		}
+		_, err1 := jobwardv1.NewTokenServiceClient(cc).Issue(call, &jobwardv1.IssueRequest{})
+		_, err2 := jobwardv1.NewDecisionServiceClient(cc).Check(call, &jobwardv1.CheckRequest{})
+		for _, got := range []struct {
+			err  error
+			want codes.Code
+		}{{err1, c.issue}, {err2, c.check}} {
+			if status.Code(got.err) != got.want {
+				t.Errorf("%s: %v; want %v", name, got.err, got.want)
+			}
+			if info := oneInfo(t, got.err); got.want != codes.InvalidArgument && info.Reason != c.reason {
+				t.Errorf("%s: %s; want %s", name, info.Reason, c.reason)
+			}
+			if text := got.err.Error(); strings.Contains(text, key) || strings.Contains(text, forged) || strings.Contains(text, "aHVudGVyMg") {
+				t.Errorf("%s: the answer holds the credential: %s", name, text)
+			}
+		}
+		cc.Close()
+	}
+	stop()
+	if text := log.String(); strings.Contains(text, key) || strings.Contains(text, forged) || strings.Contains(text, "aHVudGVyMg") || !strings.Contains(text, "caller=key:svc") {
+		t.Errorf("the log is %s", text)
+	}
+}
+
+// TestRefusedUnread: the message of a caller who may not call is not even decoded.
+func TestRefusedUnread(t *testing.T) {
+	r := guardedRig(t)
+	for _, method := range []string{
+		jobwardv1.DecisionService_Check_FullMethodName, jobwardv1.TokenService_Issue_FullMethodName, jobwardv1.AllowlistService_AddEntry_FullMethodName,
+	} {
+		_, err := raw(ctx(t), r.conn, method, false, []byte{0xff, 0xff})
+		if status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+}
+
+// TestActorOfCalls: what the audit log and the engine's rules are told of the caller.
+func TestActorOfCalls(t *testing.T) {
+	r := guardedRig(t)
+	maintain := as(ctx(t), "maintainer")
+	_, err := r.allowlists.UpdateSettings(maintain, &jobwardv1.UpdateSettingsRequest{ProjectId: lib, ActingUserId: maintainer, PushSelf: new(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without a user only an admin may.
+	_, err = r.allowlists.GetAllowlist(maintain, &jobwardv1.GetAllowlistRequest{ProjectId: lib})
+	if status.Code(err) != codes.PermissionDenied || oneInfo(t, err).Reason != "USER_REQUIRED" {
+		t.Errorf("%v", err)
+	}
+	if _, err := r.allowlists.GetAllowlist(as(ctx(t), "admin"), &jobwardv1.GetAllowlistRequest{ProjectId: lib}); err != nil {
+		t.Error(err)
+	}
+	out, err := r.audit.ListEvents(as(ctx(t), "admin"), &jobwardv1.ListEventsRequest{ChangesOnly: true})
+	if err != nil || len(out.Events) != 1 || out.Events[0].Actor != "maintainer" || out.Events[0].ActingUserId != maintainer {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
+// BenchmarkCaller is what authentication costs a call.
+func BenchmarkCaller(b *testing.B) {
+	ca := newAuthority(b)
+	key, hash := identity.NewKey()
+	file := filepath.Join(b.TempDir(), "callers")
+	rows := fmt.Sprintf("certificates:\n  - uri: spiffe://forge.example/runner/*\n    roles: [runner]\nkeys:\n  - name: svc\n    sha256: %s\n    roles: [service]\n", hash)
+	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	callers, err := identity.LoadCallers(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(ca.certificate(b, "spiffe://forge.example/runner/7").Certificate[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: [][]*x509.Certificate{{leaf}}}
+	b.Run("certificate", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := callers.Authenticate(state, nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("key", func(b *testing.B) {
+		b.ReportAllocs()
+		header := []string{"Bearer " + key}
+		for b.Loop() {
+			if _, err := callers.Authenticate(nil, header); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
