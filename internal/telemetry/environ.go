@@ -20,6 +20,12 @@ type environ struct {
 	ignored []string
 }
 
+// CheckEnvironment says what [Start] would refuse in vars ("NAME=value", as os.Environ has them), and starts nothing.
+func CheckEnvironment(vars []string) error {
+	_, err := readEnviron(vars)
+	return err
+}
+
 // readEnviron checks every OTEL_… variable of vars ("NAME=value", as os.Environ has them). The error names each that is wrong and never
 // holds the value of one that may be secret.
 func readEnviron(vars []string) (environ, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
@@ -92,7 +93,8 @@ func (c commandLine) run(ctx context.Context, args, environ []string) int {
 	case "config show":
 		err = writeSettings(stdout, shown)
 	case "config check":
-		if _, err := cmd.check(); err != nil {
+		_, err = cmd.check()
+		if err = errors.Join(err, telemetry.CheckEnvironment(environ)); err != nil {
 			return complain(stderr, "refused", err, exitRefused)
 		}
 		_, err = fmt.Fprintln(stdout, "the settings are good")

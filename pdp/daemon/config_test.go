@@ -260,6 +260,7 @@ func TestEnvironment(t *testing.T) {
 		{"JOBWARD_HISTORY=1", "history: 1 revisions are too few"},
 		{"JOBWARD_DEVELOPMENT=maybe", "JOBWARD_DEVELOPMENT"},
 		{"JOBWARD_MAX_TIMEOT=", ""}, // set and empty counts as not set
+		{"OTEL_TRACES_EXPORTER=carrier-pigeon", "environment variable OTEL_TRACES_EXPORTER"},
 		{"JOBWARD_CI=1", ""},
 		{"JOBWARD_CTL_ADDRESS=x", ""},
 		{"OTHER=1", ""},
