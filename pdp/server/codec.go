@@ -63,6 +63,9 @@ type frame struct {
 }
 
 func (f *frame) decode(data []byte) error {
+	if len(data) > largeMessage && countParts(f.msg.ProtoReflect().Descriptor(), data, maxParts) < 0 {
+		return errTooManyParts()
+	}
 	if err := proto.Unmarshal(data, f.msg); err != nil {
 		return errMalformed(err)
 	}

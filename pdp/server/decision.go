@@ -55,7 +55,7 @@ func (s *Server) answerAll(stream grpc.ServerStream) error {
 	for {
 		h.in.reset(shapeStream)
 		if err := stream.RecvMsg(&h.in); err == io.EOF {
-			s.scratch.Put(h)
+			s.giveBack(h)
 			return nil
 		} else if err != nil {
 			return err

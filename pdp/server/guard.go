@@ -71,10 +71,11 @@ type chain struct {
 // newChain makes the chain: recovery, then validation by the rules in the proto files
 // for the methods that have such.
 func (s *Server) newChain() (chain, error) {
-	v, err := protovalidate.New()
+	rules, err := protovalidate.New()
 	if err != nil {
 		return chain{}, err
 	}
+	v := validator{rules}
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, p any) error { return s.panicked(ctx, p) })
 	byRules := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
 		d := s.doors[c.FullMethod()]
@@ -96,6 +97,18 @@ func (s *Server) newChain() (chain, error) {
 			return stream[0](srv, ss, info, func(srv any, ss grpc.ServerStream) error { return stream[1](srv, ss, info, h) })
 		},
 	}, nil
+}
+
+// validator runs the rules. Of a large message it gives the first violation only:
+// making them all can cost thousands of times what decoding it did.
+type validator struct{ protovalidate.Validator }
+
+// Validate implements protovalidate.Validator.
+func (v validator) Validate(m proto.Message, opts ...protovalidate.ValidationOption) error {
+	if proto.Size(m) > largeMessage {
+		opts = append(opts, protovalidate.WithFailFast())
+	}
+	return v.Validator.Validate(m, opts...)
 }
 
 // interceptUnary takes the calls of services that were registered on the gRPC server

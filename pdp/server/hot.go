@@ -54,7 +54,7 @@ func (s *Server) ask(d *door, kind shape, answer func(*Server, context.Context, 
 			if r := recover(); r != nil {
 				err = s.panicked(ctx, r) // and what the call held is left to the collector
 			} else {
-				s.scratch.Put(h)
+				s.giveBack(h)
 			}
 			if err = s.finish(ctx, d, p.Name, start, err); err != nil {
 				resp = nil
@@ -84,6 +84,12 @@ func (s *Server) borrow(d *door, kind shape) *scratch {
 	h.in.reset(kind)
 	h.door = d
 	return h
+}
+
+// giveBack keeps scratch memory for another message.
+func (s *Server) giveBack(h *scratch) {
+	h.in.reset(shapeCheck)
+	s.scratch.Put(h)
 }
 
 // answerOne answers a Check.

@@ -45,8 +45,12 @@ type question struct {
 	minRevision             uint64
 }
 
-// reset makes room for the next message of the given shape.
+// reset makes room for the next message of the given shape, and lets go of what a very
+// large one took.
 func (in *inbox) reset(s shape) {
+	if cap(in.raw) > maxKept {
+		in.raw = nil
+	}
 	*in = inbox{shape: s, raw: in.raw[:0], questions: in.questions[:0]}
 }
 
