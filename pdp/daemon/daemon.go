@@ -64,20 +64,26 @@ func Run(ctx context.Context, opt Options) error {
 		d.log.Info("stopping")
 		d.drain()
 		err := d.stop()
+		select {
+		case <-d.store.Failed(): // while calls were finishing
+			err = errors.Join(errStoreFailed, err)
+		default:
+		}
 		d.log.Info("stopped")
 		return err
 	case err := <-d.failed:
 		return errors.Join(err, d.stop())
 	case <-d.store.Failed():
-		// Whether the last write is durable can only be told by opening the store again, so nothing more is answered or written, and
-		// nothing is closed in order (P4).
+		// Nothing more is answered or written, and nothing is closed in order (P4).
 		go d.grpc.Stop() // it waits for handlers, and nobody waits for it
-		err := errors.New("the store cannot tell any more what is durable, so the process stops at once: " +
-			"find out why writing to the data directory failed (see the log), then start again, which looks at everything")
-		d.log.Error(err.Error())
-		return err
+		d.log.Error(errStoreFailed.Error())
+		return errStoreFailed
 	}
 }
+
+// errStoreFailed ends the process: whether the last write is durable can only be told by opening the store again.
+var errStoreFailed = errors.New("the store cannot tell any more what is durable, so the process stops at once: " +
+	"find out why writing to the data directory failed (see the log), then start again, which looks at everything")
 
 // daemon is a PDP that is starting, running or stopping. Its fields are set by start and not changed afterwards.
 type daemon struct {
