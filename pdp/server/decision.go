@@ -107,6 +107,7 @@ func (d *decisionService) Explain(ctx context.Context, in *jobwardv1.ExplainRequ
 		}
 	}
 	return &jobwardv1.ExplainResponse{
-		Decision: wire.DecisionToProto(&ex.Decision, s.ids.next()), Steps: stepsToProto(ex.Steps), ReasonText: ex.Reason.Text(),
+		// Without an id: nothing was decided, so there is nothing to find in a log.
+		Decision: wire.DecisionToProto(&ex.Decision, ""), Steps: stepsToProto(ex.Steps), ReasonText: ex.Reason.Text(),
 	}, nil
 }

@@ -168,6 +168,8 @@ func otherDoors() []*door {
 			why: "as Check of health"},
 		{method: reflectionpb.ServerReflection_ServerReflectionInfo_FullMethodName, open: true, byHand: true,
 			why: "it tells the shape of the API, which is public, where the operator serves it at all"},
+		{method: "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", open: true, byHand: true,
+			why: "the same for older tools"},
 	}
 }
 

@@ -170,7 +170,7 @@ func (s *Server) Register(g *grpc.Server) {
 	jobwardv1.RegisterDirectoryServiceServer(r, &directoryService{s: s})
 	jobwardv1.RegisterAuditServiceServer(r, &auditService{s: s})
 	if s.opt.Reflection {
-		reflection.RegisterV1(g)
+		reflection.Register(g)
 	}
 }
 
