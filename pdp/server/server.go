@@ -63,8 +63,9 @@ type Options struct {
 	Meters metric.MeterProvider
 	// Tracers makes spans. Nil makes none and costs nothing: leave it nil unless spans are
 	// exported. With it, calls of a decision get a span only when their traceparent is
-	// sampled; all others are traced by otelgrpc, a stats handler, which makes every call
-	// dearer by about a third of an empty one, those of the hot path included.
+	// sampled; all others are traced by otelgrpc. That is a stats handler, of which gRPC
+	// makes every call pay: measured, a Check that is not sampled costs a third to a half
+	// of an empty call more, one that is sampled three quarters.
 	Tracers trace.TracerProvider
 	// Propagator reads the trace context of calls; nil takes W3C trace context.
 	Propagator propagation.TextMapPropagator
