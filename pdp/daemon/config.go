@@ -48,8 +48,8 @@ type Config struct {
 	// what is there, and from then on it is part of the history. Left out, the store keeps what it has; an empty list of permissions takes the additions away.
 	CatalogueFile string `placeholder:"FILE" group:"Store" help:"JSON document of permissions to add to the built-in ones."`
 
-	// GRPCAddr is where calls are taken: host:port, or unix:PATH. Several may be given. Port 0 takes a free one. On TCP, outside development
-	// mode, it is always TLS. On a Unix socket it never is: there the file's mode says who may connect, and callers show a bearer key.
+	// GRPCAddr is where calls are taken: host:port, or unix:PATH. Several may be given. Port 0 takes a free one. Outside development mode all of them are
+	// TLS, Unix sockets too, so that callers come with the same certificates and keys everywhere.
 	GRPCAddr []string `name:"grpc-addr" default:"127.0.0.1:7420" placeholder:"ADDR" group:"Listeners" help:"Where calls are taken: host:port or unix:PATH, several with commas."`
 	// AdminAddr is where /livez, /readyz, /startupz and /metrics are served over HTTP: host:port, unix:PATH, or "off". On an address that other machines can reach
 	// it is HTTPS with the server's certificate, and asks for no client certificate.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -262,7 +263,7 @@ func TestEnvironment(t *testing.T) {
 		{"JOBWARD_MAX_TIMEOT=", ""}, // set and empty counts as not set
 		{"OTEL_TRACES_EXPORTER=carrier-pigeon", "environment variable OTEL_TRACES_EXPORTER"},
 		{"JOBWARD_CI=1", ""},
-		{"JOBWARD_CTL_ADDRESS=x", ""},
+		{"JOBWARD_ADDRESS=127.0.0.1:1", ""},
 		{"OTHER=1", ""},
 	} {
 		code, _, errs := pdp([]string{c.variable}, "config", "check")
@@ -297,5 +298,30 @@ func TestSize(t *testing.T) {
 		if err := again.UnmarshalText([]byte(s.String())); err != nil || again != s {
 			t.Errorf("%s is printed as %s", text, s)
 		}
+	}
+}
+
+// TestOthersVariables reads pdpctl's variables out of its source: a PDP that is started in the shell of somebody who uses them must start, and must
+// not take one for a setting.
+func TestOthersVariables(t *testing.T) {
+	files, err := filepath.Glob("../pdpctl/cli/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal("pdpctl's source is not there", err)
+	}
+	found := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`env:"(JOBWARD_[A-Z_]+)"`).FindAllStringSubmatch(string(data), -1) {
+			found++
+			if code, out, errs := pdp([]string{m[1] + "=x"}, "config", "show"); code != exitOK || strings.Contains(out, m[1]) {
+				t.Errorf("%s: code %d\n%s%s", m[1], code, out, errs)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("pdpctl has no variables: is this test still looking in the right place?")
 	}
 }

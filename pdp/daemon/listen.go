@@ -9,9 +9,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // listen opens one address. The file of a Unix socket has its mode from the first moment on.
@@ -69,27 +66,4 @@ func clearSocket(ctx context.Context, path string) error {
 		return fmt.Errorf("cannot tell whether somebody listens on %s: %w", path, err)
 	}
 	return os.Remove(path)
-}
-
-// doorCredentials is TLS, except on Unix sockets, whose files say who may connect.
-type doorCredentials struct {
-	credentials.TransportCredentials // TLS
-	local                            credentials.TransportCredentials
-}
-
-func newDoorCredentials(tls credentials.TransportCredentials) credentials.TransportCredentials {
-	return doorCredentials{tls, insecure.NewCredentials()}
-}
-
-// ServerHandshake implements credentials.TransportCredentials.
-func (d doorCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if _, ok := c.LocalAddr().(*net.UnixAddr); ok {
-		return d.local.ServerHandshake(c)
-	}
-	return d.TransportCredentials.ServerHandshake(c)
-}
-
-// Clone implements credentials.TransportCredentials.
-func (d doorCredentials) Clone() credentials.TransportCredentials {
-	return doorCredentials{d.TransportCredentials.Clone(), d.local.Clone()}
 }

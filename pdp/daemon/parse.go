@@ -105,17 +105,18 @@ func readEnvironment(environ, names []string) (map[string]setting, error) {
 // makes for every service of the namespace, JOBWARD_SERVICE_HOST and JOBWARD_PORT_7420_TCP_ADDR for one that is called jobward.
 func foreign(key string, kubernetes bool) bool {
 	rest := strings.TrimPrefix(key, envPrefix)
-	for _, p := range []string{"CTL_", "SIDECAR_"} {
-		if strings.HasPrefix(rest, p) {
-			return true
-		}
-	}
-	if rest == "CI" {
+	if strings.HasPrefix(rest, "SIDECAR_") || slices.Contains(others(), rest) {
 		return true
 	}
 	rest = "_" + rest
 	return kubernetes && (strings.HasSuffix(rest, "_SERVICE_HOST") || strings.HasSuffix(rest, "_SERVICE_PORT") || strings.Contains(rest, "_SERVICE_PORT_") ||
 		strings.HasSuffix(rest, "_PORT") || strings.Contains(rest, "_PORT_"))
+}
+
+// others are the variables of the other programs: those of pdpctl, which people set in the shell that they start a PDP in, and that of .ci/run.
+// None of them is near to a setting of ours.
+func others() []string {
+	return []string{"ADDRESS", "CA", "CERT", "KEY", "SERVER_NAME", "KEY_FILE", "AS", "OUTPUT", "TIMEOUT", "CI"}
 }
 
 // didYouMean gives "; did you mean X?" when a known name is near, and nothing else otherwise.

@@ -197,7 +197,7 @@ func (d *daemon) transport() []grpc.ServerOption {
 	}
 	if d.tls != nil {
 		d.background(func(ctx context.Context) { d.tls.Run(ctx, reloadEvery, d.reloaded("TLS files")) })
-		opts = append(opts, grpc.Creds(newDoorCredentials(credentials.NewTLS(d.tls.Config()))))
+		opts = append(opts, grpc.Creds(credentials.NewTLS(d.tls.Config())))
 	}
 	return opts
 }

@@ -69,7 +69,11 @@ keys:
 }
 
 func (s *secure) dial(config *tls.Config, opts ...grpc.DialOption) *grpc.ClientConn {
-	return dial(s.t, s.GRPC[0].String(), append(opts, grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
+	return dial(s.t, s.GRPC[0].String(), append(opts, overTLS(config))...)
+}
+
+func overTLS(config *tls.Config) grpc.DialOption {
+	return grpc.WithTransportCredentials(credentials.NewTLS(config))
 }
 
 func issueCode(t *testing.T, c grpc.ClientConnInterface) codes.Code {
@@ -98,8 +102,10 @@ func TestRoles(t *testing.T) {
 		"certificate that nobody named": {s.dial(s.nobody), codes.PermissionDenied, codes.PermissionDenied},
 		"nothing":                       {s.dial(s.bare), codes.Unauthenticated, codes.Unauthenticated},
 		"key that nobody made":          {s.dial(s.bare, grpc.WithPerRPCCredentials(bearer("jobk-x"))), codes.Unauthenticated, codes.Unauthenticated},
-		"Unix socket, key":              {dial(t, unix, withKey), codes.PermissionDenied, codes.OK},
-		"Unix socket, nothing":          {dial(t, unix), codes.Unauthenticated, codes.Unauthenticated},
+		"Unix socket, certificate":      {dial(t, unix, overTLS(s.runner)), codes.FailedPrecondition, codes.PermissionDenied},
+		"Unix socket, key":              {dial(t, unix, overTLS(s.bare), withKey), codes.PermissionDenied, codes.OK},
+		"Unix socket, nothing":          {dial(t, unix, overTLS(s.bare)), codes.Unauthenticated, codes.Unauthenticated},
+		"Unix socket, no TLS":           {dial(t, unix, withKey), codes.Unavailable, codes.Unavailable},
 		"TCP, no TLS":                   {dial(t, s.GRPC[0].String(), withKey), codes.Unavailable, codes.Unavailable},
 	} {
 		if got := issueCode(t, c.conn); got != c.issue {
