@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+)
+
+type healthCmd struct{}
+
+// Run asks for health and status.
+func (healthCmd) Run(s *session) error {
+	conn, err := s.dial()
+	if err != nil {
+		return err
+	}
+	health, err := call(s, healthpb.NewHealthClient(conn).Check, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		return err
+	}
+	if health.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		return fmt.Errorf("the PDP at %s is there and does not serve: %s", s.globals.Address, health.GetStatus())
+	}
+	dir, err := s.directory()
+	if err != nil {
+		return err
+	}
+	resp, err := call(s, dir.GetStatus, &jobwardv1.GetStatusRequest{})
+	if err != nil {
+		return err
+	}
+	return s.print(resp, func(t *table) {
+		t.row("status", "serving")
+		t.row("version", resp.GetVersion())
+		t.row("up for", resp.GetUptime().AsDuration())
+		t.row("epoch", resp.GetEpochCounter())
+		t.row("revision", resp.GetRevision())
+		t.row("groups", resp.GetGroups())
+		t.row("projects", resp.GetProjects())
+		t.row("users", resp.GetUsers())
+		t.row("jobs", resp.GetJobs())
+		if resp.GetDevelopmentMode() {
+			t.row("mode", "development: nobody is asked who they are")
+		}
+	})
+}
+
+type versionCmd struct{}
+
+// Run prints the version that the module or the commit has.
+func (versionCmd) Run(s *session) error {
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+	_, err := fmt.Fprintln(s.out, "pdpctl", version, runtime.Version())
+	return err
+}
