@@ -116,7 +116,7 @@ func foreign(key string, kubernetes bool) bool {
 // others are the variables of the other programs: those of pdpctl, which people set in the shell that they start a PDP in, and that of .ci/run.
 // None of them is near to a setting of ours.
 func others() []string {
-	return []string{"ADDRESS", "CA", "CERT", "KEY", "SERVER_NAME", "KEY_FILE", "AS", "OUTPUT", "TIMEOUT", "CI"}
+	return []string{"ADDRESS", "CA", "CERT", "KEY", "SERVER_NAME", "KEY_FILE", "AS", "OUTPUT", "TIMEOUT", "TOKEN", "CI"}
 }
 
 // didYouMean gives "; did you mean X?" when a known name is near, and nothing else otherwise.
