@@ -46,6 +46,7 @@ func TestAllowlist(t *testing.T) {
 		{words("allowlist add 11 --project acme/web/site --direction outbound --default"), "", ExitFailed, []string{"outbound"}},
 		{words("allowlist add 11 --group acme/web --direction outbound"), "", ExitFailed, []string{"outbound"}},
 		{words("allowlist add 11 --project acme/web/site --direction outbound"), "", ExitOK, []string{"project 13 acme/web/site - -"}},
+		{words("allowlist get 11"), "", ExitOK, []string{"inbound projects 0 of 200", "outbound projects 1 of 200"}},
 		{words("allowlist list 11 --direction outbound"), "", ExitOK, []string{"project 13 acme/web/site"}},
 		{words("allowlist memberships 13 --direction outbound"), "", ExitOK, []string{"11 acme/web/shop project 13"}},
 		{words("allowlist remove 11 --project 13 --direction outbound"), "", ExitOK, []string{"done at revision"}},
