@@ -63,6 +63,7 @@ func TestDirectory(t *testing.T) {
 		{words("directory project get dana/notes"), "", ExitOK, []string{"18 dana/notes private active"}},
 		{words("directory project get 99"), "", ExitFailed, []string{"NOT_FOUND"}},
 		{words("directory project list --group acme/web"), "", ExitOK, []string{"11 acme/web/shop", "12 acme/web/design", "13 acme/web/site"}},
+		{words("directory project list --group 4"), "", ExitOK, []string{"STATE REVISION 16 acme/platform/data/warehouse"}},
 		{words("directory project list --limit 0"), "", ExitFailed, []string{"--limit"}},
 		{words("directory project list --page-token nonsense"), "", ExitFailed, []string{"INVALID"}},
 		{words("directory user get victor"), "", ExitOK, []string{"104 victor active true false"}},
