@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -9,10 +10,21 @@ import (
 	"github.com/jobward/jobward/pdp/scenario"
 )
 
-// testCmd is "pdpctl test".
+// testCmd is "pdpctl test". It asks policy in process, or, when --address is given, a PDP.
 type testCmd struct {
 	Files []string `arg:"" name:"file" help:"Scenario files: JSON lines, or a YAML stream."`
-	Run_  string   `name:"run" placeholder:"REGEX" help:"Only scenarios whose id matches."`
+	Only  string   `name:"run" placeholder:"REGEX" help:"Only scenarios whose id matches."`
+
+	AllowSettingsChanges bool `help:"Against a PDP: give it the settings and catalogue of each scenario, for everybody, and put its own back at the end. Without it scenarios with others are skipped."`
+}
+
+// Help explains what the flags cannot.
+func (*testCmd) Help() string {
+	return `Without --address the scenarios are judged in process and nothing is contacted.
+
+With --address (or JOBWARD_ADDRESS) each runs against that PDP, in a scratch world beside what it holds: all names begin with pdpctl-test-,
+and all of it is removed again, also after a failure or Ctrl-C. The caller needs the admin role. Scenarios that need other settings than the
+PDP has, or a state that no call can make, are skipped and counted.`
 }
 
 // tally counts scenarios.
@@ -20,18 +32,31 @@ type tally struct{ passed, failed, skipped int }
 
 // Run goes through the files.
 func (c *testCmd) Run(s *session) error {
-	only, err := regexp.Compile(c.Run_)
+	only, err := regexp.Compile(c.Only)
 	if err != nil {
 		return fmt.Errorf("--run: %w", err)
 	}
+	one := testHere
+	var b *bench
 	if s.addressGiven {
-		return fmt.Errorf("test runs in process only: leave --address and JOBWARD_ADDRESS out")
+		if b, err = s.bench(c.AllowSettingsChanges); err != nil {
+			return err
+		}
+		one = b.test
 	}
 	var n tally
 	for _, name := range c.Files {
-		if err := s.testFile(name, only, s.testHere, &n); err != nil {
-			return err
+		if err = s.testFile(name, only, one, &n); err != nil {
+			break
 		}
+	}
+	if b != nil {
+		if back := b.close(); back != nil {
+			err = errors.Join(err, fmt.Errorf("the settings of the PDP could not be put back to %v: %w", b.home, back))
+		}
+	}
+	if err != nil {
+		return err
 	}
 	if n == (tally{}) {
 		return fmt.Errorf("no scenario was run: the files are empty, or --run matches none of them")
@@ -91,7 +116,7 @@ func (s *session) drawFailure(sc *scenario.Scenario, v verdict) {
 }
 
 // testHere asks policy in process.
-func (s *session) testHere(sc *scenario.Scenario) verdict {
+func testHere(sc *scenario.Scenario) verdict {
 	d, steps, err := scenario.Run(sc)
 	if err != nil {
 		return verdict{failed: err.Error()}

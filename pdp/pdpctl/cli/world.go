@@ -55,8 +55,8 @@ type worldImportCmd struct {
 	Allowlists bool   `default:"true" negatable:"" help:"Also make the allowlists what the file says, empty where it has none. With --no-allowlists they stay as they are."`
 }
 
-// Run takes the world into the PDP: limits and catalogue, the directory, the lists, and the other settings last, so that a list may be
-// off before the installation enforces them all. A run that breaks is completed by repeating it.
+// Run takes the world into the PDP: limits and catalogue, the directory, the lists, and the other settings last, enforcement among them,
+// which keeps lists from being switched off. A run that breaks is completed by repeating it.
 func (c *worldImportCmd) Run(s *session) error {
 	f, err := os.Open(c.File)
 	if err != nil {

@@ -210,4 +210,3 @@ func (s *session) pullEntries(lists jobwardv1.AllowlistServiceClient, a *state.A
 		return page.GetNextPageToken(), err
 	})
 }
-

@@ -16,8 +16,9 @@ import (
 	"github.com/jobward/jobward/pdp/state"
 )
 
-// importSettings changes what the file says of the installation. Limits and catalogue come before the lists that need them, the
-// rest (last) after; a file that does not speak of one leaves it alone.
+// importSettings changes what the file says of the installation. Limits and catalogue come before the lists that need them, and the
+// end of enforcement, without which no list can be switched off; the rest (last) comes after. A file that does not speak of one
+// leaves it alone.
 func (s *session) importSettings(w *scenario.World, wanted, held []state.Record, dryRun, last bool) error {
 	dir, err := s.directory()
 	if err != nil {
@@ -29,12 +30,12 @@ func (s *session) importSettings(w *scenario.World, wanted, held []state.Record,
 		to = from
 	}
 	req := &jobwardv1.UpdateInstanceSettingsRequest{ValidateOnly: dryRun}
+	if to.EnforceInbound != from.EnforceInbound && to.EnforceInbound == last {
+		req.EnforceInbound = &to.EnforceInbound
+	}
 	if last {
 		if to.PublicScope != from.PublicScope {
 			req.PublicScope = wire.PublicScopeToProto(to.PublicScope).Enum()
-		}
-		if to.EnforceInbound != from.EnforceInbound {
-			req.EnforceInbound = &to.EnforceInbound
 		}
 		if to.AnyoneCanPull != from.AnyoneCanPull {
 			req.AnyoneCanPull = &to.AnyoneCanPull

@@ -1,0 +1,585 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/token"
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/policy"
+	"github.com/jobward/jobward/pdp/scenario"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// bench runs scenarios against a PDP that has a world of its own. Each gets a scratch world beside that one: every path and name
+// begins with the prefix, every id stands in a range that no forge reaches, and all of it is removed before the next.
+type bench struct {
+	s      *session
+	dir    jobwardv1.DirectoryServiceClient
+	lists  jobwardv1.AllowlistServiceClient
+	tokens jobwardv1.TokenServiceClient
+	asks   jobwardv1.DecisionServiceClient
+	prefix string
+	base   int64 // the ids of the scratch world are just above
+	runs   int
+
+	allowSettings    bool
+	home, now        *jobwardv1.InstanceSettings
+	homeDoc, nowDoc  []byte
+	settingsMayStray bool // a change was tried, so that they have to be put back
+}
+
+// maxScratch is how much one ApplyChanges takes; larger scenarios are skipped.
+const maxScratch = 1000
+
+// bench reads the settings of the PDP and draws a prefix.
+func (s *session) bench(allowSettings bool) (*bench, error) {
+	// Ctrl-C ends the run between two scenarios: what one has begun is always cleaned up, under the deadline of each call.
+	calm := *s
+	calm.ctx = context.WithoutCancel(s.ctx)
+	b := &bench{s: &calm, allowSettings: allowSettings}
+	conn, err := s.dial()
+	if err != nil {
+		return nil, err
+	}
+	calm.conn = conn
+	b.dir, b.lists = jobwardv1.NewDirectoryServiceClient(conn), jobwardv1.NewAllowlistServiceClient(conn)
+	b.tokens, b.asks = jobwardv1.NewTokenServiceClient(conn), jobwardv1.NewDecisionServiceClient(conn)
+	got, err := call(s, b.dir.GetInstanceSettings, &jobwardv1.GetInstanceSettingsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	cat, err := call(s, b.dir.GetCatalogue, &jobwardv1.GetCatalogueRequest{})
+	if err != nil {
+		return nil, err
+	}
+	b.home, b.now, b.homeDoc, b.nowDoc = got.GetSettings(), got.GetSettings(), cat.GetDocument(), cat.GetDocument()
+	var random [8]byte
+	rand.Read(random[:])
+	b.prefix = "pdpctl-test-" + hex.EncodeToString(random[:4]) + "-"
+	b.base = 1<<52 + int64(binary.LittleEndian.Uint32(random[4:]))<<16
+	return b, nil
+}
+
+// close puts the settings back.
+func (b *bench) close() error {
+	if !b.settingsMayStray {
+		return nil
+	}
+	return errors.Join(b.setInstance(b.home), b.setCatalogue(b.homeDoc))
+}
+
+// scratch is the world of one scenario on the PDP.
+type scratch struct {
+	b     *bench
+	sc    *scenario.Scenario
+	w     scenario.World // in the names and ids of the scratch world
+	ix    *scenario.Index
+	final []state.Record
+	job   string
+	ghost struct {
+		project authz.ProjectID // the job's project, where the scenario has none
+		user    authz.UserID
+	}
+}
+
+// test runs one scenario.
+func (b *bench) test(sc *scenario.Scenario) (v verdict) {
+	x, why, err := b.prepare(sc)
+	switch {
+	case err != nil:
+		return verdict{failed: err.Error()}
+	case why != "":
+		return verdict{skipped: why}
+	}
+	if why, err := b.settle(&x.w, x.final); err != nil {
+		return verdict{failed: b.s.words(err).Error()}
+	} else if why != "" {
+		return verdict{skipped: why}
+	}
+	defer func() {
+		if err := x.clean(); err != nil {
+			v.failed = fmt.Sprintf("%s; what begins with %s could not be cleaned up: %v", cmp.Or(v.failed, "answered well"), b.prefix, b.s.words(err))
+		}
+	}()
+	shown, err := x.build()
+	if err != nil {
+		return verdict{failed: "the PDP did not take the scenario: " + b.s.words(err).Error()}
+	}
+	return x.ask(shown)
+}
+
+// prepare moves the scenario to its prefix and ids, and tells why it cannot be run against a PDP, if so.
+func (b *bench) prepare(sc *scenario.Scenario) (x *scratch, why string, err error) {
+	if _, _, _, err := sc.Records(); err != nil {
+		return nil, "", err
+	}
+	if why := beyondAPI(sc); why != "" {
+		return nil, why, nil
+	}
+	b.runs++
+	x = &scratch{b: b, sc: sc, w: sc.World, job: fmt.Sprintf("%sjob-%d", b.prefix, b.runs)}
+	x.rename()
+	if x.final, x.ix, err = x.w.Records(); err != nil {
+		return nil, "", fmt.Errorf("in the scratch world: %w", err)
+	}
+	n := 2
+	for _, r := range x.final {
+		if m, ok := r.(*state.Members); ok {
+			n += len(m.List)
+		}
+		n++
+	}
+	if n > maxScratch {
+		return nil, fmt.Sprintf("more than %d records", maxScratch), nil
+	}
+	return x, "", nil
+}
+
+// beyondAPI tells what of a scenario no call can make true.
+func beyondAPI(sc *scenario.Scenario) string {
+	switch executing := sc.Job.State == "" || sc.Job.State == "running" || sc.Job.State == "canceling"; {
+	case sc.Job.Heartbeat == "lapsed":
+		return "no call makes a job lapsed"
+	case sc.Job.Erased && executing:
+		return "erasing a job through the API ends it too"
+	}
+	for _, g := range sc.World.Groups {
+		if g.State == "deletion_in_progress" || g.State == "pending_delete" {
+			return "the API deletes projects, not groups"
+		}
+	}
+	for _, p := range sc.World.Projects {
+		if slices.ContainsFunc(p.InboundAllow, func(e scenario.Entry) bool { return e.Path == p.Path }) || slices.Contains(p.Outbound, p.Path) {
+			return "the API takes no entry of a project for itself"
+		}
+	}
+	return ""
+}
+
+// at is a path or name in the scratch world.
+func (x *scratch) at(name string) string {
+	if name == "" {
+		return ""
+	}
+	return x.b.prefix + name
+}
+
+func (x *scratch) rename() {
+	w := &x.w
+	w.Groups, w.Projects, w.Members = slices.Clone(w.Groups), slices.Clone(w.Projects), slices.Clone(w.Members)
+	user := cmp.Or(x.sc.Job.User, "dev")
+	users := slices.Clone(w.Users)
+	if w.Users == nil { // everybody whom members or the job name
+		seen := map[string]bool{}
+		for _, name := range append([]string{user}, memberNames(w.Members)...) {
+			if !seen[name] {
+				seen[name] = true
+				users = append(users, scenario.User{Name: name})
+			}
+		}
+	}
+	w.Users = users
+	entries := func(list []scenario.Entry) []scenario.Entry {
+		list = slices.Clone(list)
+		for i := range list {
+			list[i].Path = x.at(list[i].Path)
+		}
+		return list
+	}
+	for i := range w.Groups {
+		g := &w.Groups[i]
+		g.ID, g.Path, g.Parent = authz.GroupID(x.b.base+int64(i)+1), x.at(g.Path), nil
+	}
+	for i := range w.Projects {
+		p := &w.Projects[i]
+		p.ID, p.Path = authz.ProjectID(x.b.base+int64(i)+1), x.at(p.Path)
+		p.InboundAllow, p.InboundGroups, p.Outbound = entries(p.InboundAllow), entries(p.InboundGroups), slices.Clone(p.Outbound)
+		for j := range p.Outbound {
+			p.Outbound[j] = x.at(p.Outbound[j])
+		}
+	}
+	for i := range w.Users {
+		w.Users[i].ID, w.Users[i].Name = authz.UserID(x.b.base+int64(i)+1), x.at(w.Users[i].Name)
+	}
+	for i := range w.Members {
+		w.Members[i].User, w.Members[i].Scope = x.at(w.Members[i].User), x.at(w.Members[i].Scope)
+	}
+	if !slices.ContainsFunc(w.Projects, func(p scenario.Project) bool { return p.Path == x.at(x.sc.Job.Project) }) {
+		x.ghost.project = authz.ProjectID(x.b.base + int64(len(w.Projects)) + 1)
+	}
+	if !slices.ContainsFunc(w.Users, func(u scenario.User) bool { return u.Name == x.at(user) }) {
+		x.ghost.user = authz.UserID(x.b.base + int64(len(w.Users)) + 1)
+	}
+	x.b.base += maxScratch // ids are never used twice: those of deleted projects keep their dead
+}
+
+func memberNames(list []scenario.Member) (names []string) {
+	for _, m := range list {
+		names = append(names, m.User)
+	}
+	return names
+}
+
+// settle gives the PDP the settings of a scenario, if it may, and says what differs, if not.
+func (b *bench) settle(w *scenario.World, records []state.Record) (why string, err error) {
+	i, document := settingsOf(records)
+	want := proto.Clone(b.home).(*jobwardv1.InstanceSettings)
+	want.PublicScope, want.EnforceInbound, want.AnyoneCanPull = wire.PublicScopeToProto(i.PublicScope), i.EnforceInbound, i.AnyoneCanPull
+	want.MaxProjectEntries = cmp.Or(int32(w.Instance.MaxProjectEntries), want.MaxProjectEntries)
+	want.MaxGroupEntries = cmp.Or(int32(w.Instance.MaxGroupEntries), want.MaxGroupEntries)
+	sameSettings, sameCatalogue := proto.Equal(want, b.now), sameJSON(document, b.nowDoc)
+	switch {
+	case sameSettings && sameCatalogue:
+		return "", nil
+	case !b.allowSettings && !sameSettings:
+		return "the settings of the PDP are others (--allow-settings-changes sets and restores them)", nil
+	case !b.allowSettings:
+		return "the catalogue of the PDP is another (--allow-settings-changes sets and restores it)", nil
+	}
+	b.settingsMayStray = true
+	if !sameCatalogue {
+		err = b.setCatalogue(document)
+	}
+	if !sameSettings {
+		err = errors.Join(err, b.setInstance(want))
+	}
+	return "", err
+}
+
+func (b *bench) setInstance(to *jobwardv1.InstanceSettings) error {
+	_, err := call(b.s, b.dir.UpdateInstanceSettings, &jobwardv1.UpdateInstanceSettingsRequest{
+		PublicScope: to.GetPublicScope().Enum(), EnforceInbound: &to.EnforceInbound, AnyoneCanPull: &to.AnyoneCanPull,
+		MaxProjectEntries: &to.MaxProjectEntries, MaxGroupEntries: &to.MaxGroupEntries,
+	})
+	if err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	b.now = to
+	return nil
+}
+
+func (b *bench) setCatalogue(document []byte) error {
+	if _, err := call(b.s, b.dir.UpdateCatalogue, &jobwardv1.UpdateCatalogueRequest{Document: document}); err != nil {
+		return fmt.Errorf("catalogue: %w", err)
+	}
+	b.nowDoc = document
+	return nil
+}
+
+// build makes the scenario true on the PDP and gives the token to show. The world begins with everybody active, since only then a
+// job gets a token; what the scenario says of blocked users and vanished projects comes after.
+func (x *scratch) build() (shown string, err error) {
+	if err := x.apply(x.beginning()); err != nil {
+		return "", err
+	}
+	if shown, err = x.issue(); err != nil {
+		return "", err
+	}
+	if gone := x.killed(); len(gone) > 0 {
+		if err := x.apply(gone); err != nil {
+			return "", err
+		}
+	}
+	if err := x.apply(x.ending()); err != nil {
+		return "", err
+	}
+	for _, r := range x.final {
+		a, ok := r.(*state.Allowlist)
+		if !ok {
+			continue
+		}
+		list := *a
+		list.InboundOn = list.InboundOn || x.b.now.GetEnforceInbound() // it cannot be switched off then, and is on in any case
+		quiet := *x.b.s
+		quiet.out, quiet.err = discard{}, discard{}
+		if err := quiet.importList(x.b.lists, state.DefaultAllowlist(a.Project), &list, false); err != nil {
+			return "", fmt.Errorf("allowlist of project %d: %w", a.Project, err)
+		}
+	}
+	return shown, x.end()
+}
+
+type discard struct{}
+
+// Write takes everything.
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func (x *scratch) apply(changes []*jobwardv1.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	_, err := call(x.b.s, x.b.dir.ApplyChanges, &jobwardv1.ApplyChangesRequest{Changes: changes})
+	return err
+}
+
+func setGroup(g *state.Group) *jobwardv1.Change {
+	return &jobwardv1.Change{Change: &jobwardv1.Change_SetGroup{SetGroup: groupMessage(g)}}
+}
+
+func setProject(p *state.Project) *jobwardv1.Change {
+	return &jobwardv1.Change{Change: &jobwardv1.Change_SetProject{SetProject: projectMessage(p)}}
+}
+
+func setUser(u *state.User) *jobwardv1.Change {
+	return &jobwardv1.Change{Change: &jobwardv1.Change_SetUser{SetUser: userMessage(u)}}
+}
+
+func removeProject(id authz.ProjectID) *jobwardv1.Change {
+	return &jobwardv1.Change{Change: &jobwardv1.Change_RemoveProjectId{RemoveProjectId: int64(id)}}
+}
+
+func removeUser(id authz.UserID) *jobwardv1.Change {
+	return &jobwardv1.Change{Change: &jobwardv1.Change_RemoveUserId{RemoveUserId: int64(id)}}
+}
+
+func (x *scratch) beginning() (changes []*jobwardv1.Change) {
+	for _, r := range x.final {
+		switch r := r.(type) {
+		case *state.Group:
+			g := *r
+			g.State = authz.StateActive
+			changes = append(changes, setGroup(&g))
+		case *state.Project:
+			p := *r
+			p.State = authz.StateActive
+			changes = append(changes, setProject(&p))
+		case *state.User:
+			u := *r
+			u.State = authz.UserStateActive
+			changes = append(changes, setUser(&u))
+		}
+	}
+	if id := x.ghost.project; id != 0 {
+		changes = append(changes, setProject(&state.Project{ID: id, Namespace: x.b.prefix + "ghost", Name: "project"}))
+	}
+	if id := x.ghost.user; id != 0 {
+		changes = append(changes, setUser(&state.User{ID: id, Name: x.b.prefix + "ghost"}))
+	}
+	return changes
+}
+
+// killed removes what the scenario does not have, or had only killed and back: removal is for good for tokens issued before.
+func (x *scratch) killed() (changes []*jobwardv1.Change) {
+	for _, r := range x.final {
+		if d, ok := r.(*state.Death); ok && d.Project != 0 {
+			changes = append(changes, removeProject(d.Project))
+		} else if ok {
+			changes = append(changes, removeUser(d.User))
+		}
+	}
+	if x.ghost.project != 0 {
+		changes = append(changes, removeProject(x.ghost.project))
+	}
+	if x.ghost.user != 0 {
+		changes = append(changes, removeUser(x.ghost.user))
+	}
+	return changes
+}
+
+func (x *scratch) ending() (changes []*jobwardv1.Change) {
+	for _, r := range x.final {
+		switch r := r.(type) {
+		case *state.Group:
+			changes = append(changes, setGroup(r))
+		case *state.Project:
+			changes = append(changes, setProject(r))
+		case *state.User:
+			changes = append(changes, setUser(r))
+		case *state.Members:
+			for _, m := range r.List {
+				changes = append(changes, &jobwardv1.Change{Change: &jobwardv1.Change_SetMembership{SetMembership: memberMessage(r.User, m)}})
+			}
+		}
+	}
+	return changes
+}
+
+// issue gets the job its token and gives what the job shows.
+func (x *scratch) issue() (shown string, err error) {
+	j := &x.sc.Job
+	req := &jobwardv1.IssueRequest{
+		JobId: x.job, ProjectId: int64(x.ghost.project), UserId: int64(x.ghost.user), PipelineId: 1, Ref: "main", Timeout: durationpb.New(time.Hour),
+	}
+	if req.ProjectId == 0 {
+		req.ProjectId = int64(x.ix.Projects[x.at(j.Project)])
+	}
+	if req.UserId == 0 {
+		req.UserId = int64(x.ix.Users[x.at(cmp.Or(j.User, "dev"))])
+	}
+	if status, err := authz.ParseJobStatus(cmp.Or(j.State, "running")); err != nil {
+		return "", err
+	} else if status < authz.JobSuccess {
+		req.Status = wire.JobStatusToProto(status)
+	}
+	if j.Token == "expired" {
+		req.Timeout = durationpb.New(time.Second)
+	}
+	if j.Heartbeat == "beating" || j.Heartbeat == "overdue" {
+		req.RunnerId, req.HeartbeatTerm = x.b.prefix+"runner-"+strconv.Itoa(x.b.runs), durationpb.New(time.Hour)
+		if j.Heartbeat == "overdue" {
+			req.HeartbeatTerm = durationpb.New(time.Second)
+		}
+	}
+	if req.Limits, err = x.limits(); err != nil {
+		return "", err
+	}
+	first, err := call(x.b.s, x.b.tokens.Issue, req)
+	if err != nil {
+		return "", err
+	}
+	switch j.Token {
+	case "replaced":
+		_, err := call(x.b.s, x.b.tokens.Issue, req)
+		return first.GetToken(), err
+	case "unknown":
+		return unknownToken(first.GetToken())
+	case "malformed":
+		return "no token at all", nil
+	}
+	return first.GetToken(), nil
+}
+
+// unknownToken makes a token of the form of another that no job has.
+func unknownToken(like string) (string, error) {
+	for n := 2; n < len(like); n++ {
+		format, err := token.NewFormat(like[:n])
+		if err != nil {
+			continue
+		}
+		if _, err := format.Parse(like); err == nil {
+			return format.Mint().Reveal(), nil
+		}
+	}
+	return "", fmt.Errorf("the PDP's tokens have a form that this pdpctl does not know: use one of the same version")
+}
+
+func (x *scratch) limits() (*jobwardv1.Limits, error) {
+	l := x.sc.Job.Limits
+	if l == nil {
+		return nil, nil
+	}
+	out := &jobwardv1.Limits{LimitPermissions: l.Permissions != nil, LimitTargets: l.Targets != nil}
+	for _, p := range l.Permissions {
+		out.Permissions = append(out.Permissions, string(p))
+	}
+	for _, path := range l.Targets {
+		scope, ok := x.ix.Scope(x.at(path))
+		if !ok {
+			return nil, fmt.Errorf("limits.targets: there is no project or group %q", path)
+		}
+		out.Targets = append(out.Targets, wire.ScopeToProto(scope))
+	}
+	return out, nil
+}
+
+// end brings the job to its end, if the scenario says so, and waits where it is time that has to pass.
+func (x *scratch) end() error {
+	var outcomes []jobwardv1.Outcome
+	switch x.sc.Job.State {
+	case "success":
+		outcomes = append(outcomes, jobwardv1.Outcome_OUTCOME_SUCCESS)
+	case "failed":
+		outcomes = append(outcomes, jobwardv1.Outcome_OUTCOME_FAILED)
+	case "canceled":
+		outcomes = append(outcomes, jobwardv1.Outcome_OUTCOME_CANCELED)
+	case "skipped":
+		outcomes = append(outcomes, jobwardv1.Outcome_OUTCOME_SKIPPED)
+	}
+	if x.sc.Job.Erased {
+		outcomes = append(outcomes, jobwardv1.Outcome_OUTCOME_ERASED)
+	}
+	for _, o := range outcomes {
+		if err := x.revoke(o); err != nil {
+			return err
+		}
+	}
+	if x.sc.Job.Token == "expired" || x.sc.Job.Heartbeat == "overdue" {
+		time.Sleep(1100 * time.Millisecond) // terms of a second that began with Issue, the shortest that there are
+	}
+	return nil
+}
+
+func (x *scratch) revoke(o jobwardv1.Outcome) error {
+	_, err := call(x.b.s, x.b.tokens.Revoke, &jobwardv1.RevokeRequest{JobIds: []string{x.job}, Outcome: o})
+	return err
+}
+
+// ask puts the question and, when the answer is wrong, asks why.
+func (x *scratch) ask(shown string) verdict {
+	r := &x.sc.Request
+	surface := jobwardv1.Surface_SURFACE_UNSPECIFIED
+	if r.Surface != "" {
+		parsed, err := authz.ParseSurface(r.Surface)
+		if err != nil {
+			return verdict{failed: err.Error()}
+		}
+		surface = wire.SurfaceToProto(parsed)
+	}
+	target := x.at(r.TargetProject)
+	got, err := call(x.b.s, x.b.asks.Check, &jobwardv1.CheckRequest{
+		Token: shown, TargetProjectPath: target, Permission: string(r.Permission), Surface: surface,
+	})
+	if err != nil {
+		return verdict{failed: x.b.s.words(err).Error()}
+	}
+	d, err := wire.DecisionFromProto(got.GetDecision())
+	if err != nil {
+		return verdict{failed: err.Error()}
+	}
+	v := verdict{failed: x.sc.Judge(d)}
+	if v.failed == "" {
+		return v
+	}
+	told, err := call(x.b.s, x.b.asks.Explain, &jobwardv1.ExplainRequest{
+		Subject:  &jobwardv1.ExplainRequest_Token{Token: shown},
+		Question: &jobwardv1.Question{TargetProjectPath: target, Permission: string(r.Permission), Surface: surface},
+	})
+	if err != nil {
+		v.failed += "; it could not be explained: " + x.b.s.words(err).Error()
+	}
+	for _, step := range told.GetSteps() {
+		reason, _ := wire.ReasonFromProto(step.GetReason())
+		v.steps = append(v.steps, policy.Step{Rule: int(step.GetRule()), Name: step.GetName(), Saw: step.GetSaw(), Reason: reason})
+	}
+	return v
+}
+
+// clean removes the scratch world, also one that was begun only; all of it went in with one call, so its groups are there or nothing.
+func (x *scratch) clean() error {
+	var changes []*jobwardv1.Change
+	for _, r := range x.final {
+		switch r := r.(type) {
+		case *state.Group:
+			changes = append(changes, &jobwardv1.Change{Change: &jobwardv1.Change_RemoveGroupId{RemoveGroupId: int64(r.ID)}})
+		case *state.Project:
+			changes = append(changes, removeProject(r.ID))
+		case *state.User:
+			changes = append(changes, removeUser(r.ID))
+		}
+	}
+	if x.ghost.project != 0 {
+		changes = append(changes, removeProject(x.ghost.project))
+	}
+	if x.ghost.user != 0 {
+		changes = append(changes, removeUser(x.ghost.user))
+	}
+	err := x.apply(changes)
+	if err != nil && wire.AsError(err).Kind == authz.KindNotFound {
+		err = nil // nothing was begun
+	}
+	return errors.Join(x.revoke(jobwardv1.Outcome_OUTCOME_ERASED), err)
+}
