@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -129,14 +130,18 @@ func fail(errout io.Writer, err error) int {
 	return ExitFailed
 }
 
-// words makes an error of a call one line for people.
+// words makes an error of a call one line for people, with the fields that were wrong.
 func (s *session) words(err error) error {
-	if _, remote := status.FromError(err); !remote {
+	var remote interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &remote) { // the innermost: what kong and we put around it is no part of the message
 		return err
 	}
-	e := wire.AsError(err)
-	if e.Code == "" || e.Message == "" {
-		return err
+	e := wire.AsError(remote.GRPCStatus().Err())
+	text := e.Message
+	for _, v := range e.Violations {
+		if !strings.Contains(text, v.Message) {
+			text += "; " + v.Field + ": " + v.Message
+		}
 	}
-	return fmt.Errorf("%s (%s)", e.Message, e.Code)
+	return fmt.Errorf("%s (%s)", text, e.Code)
 }

@@ -74,8 +74,10 @@ type Store struct {
 	// before any batch can be queued.
 	sink    state.Sink
 	next    snapshot // after the newest transaction
+	group   int      // how many requests it had
 	files   memFiles
 	scratch scratch
+	mods    mods
 }
 
 // The stages of a store.

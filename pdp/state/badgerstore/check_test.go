@@ -120,7 +120,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{"a wrong count", func(_ *badger.Txn, h *head) error { h.counts[state.KindUser]++; return nil },
 			[]string{"0 records of kind user, and the head counts 1"}, false},
 		{"an event of nobody's", func(txn *badger.Txn, _ *head) error {
-			key, value, _ := appendPack(nil, []storedEvent{{state.EventID{Stamp: 5, Seq: 99}, nil}})
+			key, value, _ := appendPack(nil, []storedEvent{{state.EventID{Stamp: 5, Seq: 99}, 1, nil}})
 			return txn.Set(key, value)
 		}, []string{"is not where it belongs"}, true},
 		{"a bad event", func(txn *badger.Txn, _ *head) error {

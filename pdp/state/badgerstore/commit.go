@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
@@ -117,8 +118,8 @@ func (s *Store) gone() error {
 // commitLoop is the committer. It ends when the store is closed and everything that was
 // queued by then is done, or when a write fails.
 //
-// Building the next transaction while one is being written was tried, and brought nothing:
-// groups become smaller, and the writer waits for a processor behind those who build.
+// It does not build the next transaction while one is being written: that halves the groups,
+// and what a write costs hardly depends on how much is in it.
 func (s *Store) commitLoop() {
 	defer close(s.idle)
 	stop := s.startMarkSync()
@@ -133,6 +134,7 @@ func (s *Store) commitLoop() {
 		t := s.begin()
 		t.take(left)
 		left = s.fill(t)
+		s.group = len(t.requests)
 		if err := s.write(t); err != nil {
 			if left != nil {
 				left.done <- answer{err: err}
@@ -158,29 +160,39 @@ func (s *Store) wait() *request {
 }
 
 // fill adds to t what is queued. A request that does not fit ends it and is given back.
+//
+// Where there are many callers, those that the last transaction woke are on their way back,
+// and a transaction that has them all is worth waiting for: it ends when none has come for as
+// long as patience.
 func (s *Store) fill(t *transaction) (left *request) {
-	for yields := 0; t.err == nil; {
+	var waiting time.Time // Since when; zero while requests come.
+	for t.err == nil {
 		select {
 		case r := <-s.queue:
 			if !t.fits(r) {
 				return r
 			}
 			t.take(r)
-			yields = 0
+			waiting = time.Time{}
+			continue
 		default:
-			// Where there are many callers, let those that the last transaction woke queue up again:
-			// a fuller transaction is worth more than the microseconds.
-			if yields++; yields > min(len(t.requests)-1, maxYields) {
-				return nil
-			}
-			runtime.Gosched()
 		}
+		if len(t.requests) == 1 && s.group == 1 {
+			return nil // One caller alone: nobody else is to be expected.
+		}
+		if now := time.Now(); waiting.IsZero() {
+			waiting = now
+		} else if now.Sub(waiting) > patience {
+			return nil
+		}
+		runtime.Gosched()
 	}
 	return nil
 }
 
-// maxYields is how often the committer lets callers run before it writes a transaction.
-const maxYields = 4
+// patience is a fraction of what a sync takes, and enough for callers to come back from an
+// answer with their next batch.
+const patience = 10 * time.Microsecond
 
 // write stores a transaction, shows it and answers those who wait for it. After an error the
 // store has failed.

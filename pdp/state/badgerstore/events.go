@@ -25,6 +25,7 @@ const packSpan = authz.Stamp(time.Second)
 // storedEvent is an event in its place.
 type storedEvent struct {
 	id   state.EventID
+	rev  authz.Revision // of the batch it came with
 	data []byte
 }
 
@@ -54,7 +55,7 @@ func packEvents(events []storedEvent, fn func(pack []storedEvent) error) error {
 }
 
 // eventCost bounds what an event takes in a pack beside its data.
-const eventCost = 3 * binary.MaxVarintLen64
+const eventCost = 4 * binary.MaxVarintLen64
 
 // appendPack makes the key and the value of a pack, the oldest event first.
 func appendPack(dst []byte, pack []storedEvent) (key, value, rest []byte) {
@@ -66,6 +67,7 @@ func appendPack(dst []byte, pack []storedEvent) (key, value, rest []byte) {
 	for _, e := range pack {
 		dst = binary.AppendUvarint(dst, uint64(e.id.Stamp))
 		dst = binary.AppendUvarint(dst, e.id.Seq)
+		dst = binary.AppendUvarint(dst, uint64(e.rev))
 		dst = binary.AppendUvarint(dst, uint64(len(e.data)))
 		dst = append(dst, e.data...)
 	}
@@ -86,7 +88,7 @@ func readPack(events []storedEvent, key, value []byte) ([]storedEvent, error) {
 	}
 	var last state.EventID
 	for len(b) > 0 {
-		var fields [3]uint64
+		var fields [4]uint64
 		for i := range fields {
 			v, n := binary.Uvarint(b)
 			if n <= 0 {
@@ -94,12 +96,12 @@ func readPack(events []storedEvent, key, value []byte) ([]storedEvent, error) {
 			}
 			fields[i], b = v, b[n:]
 		}
-		size := fields[2]
+		size := fields[3]
 		if size > uint64(len(b)) {
 			return events, errPack
 		}
 		last = state.EventID{Stamp: authz.Stamp(fields[0]), Seq: fields[1]}
-		events = append(events, storedEvent{last, b[:size:size]})
+		events = append(events, storedEvent{last, authz.Revision(fields[2]), b[:size:size]})
 		b = b[size:]
 	}
 	if last != newest || last.Seq == 0 {
@@ -140,7 +142,7 @@ func (s *Store) Events(ctx context.Context, from, to authz.Stamp, cursor string,
 		case ctx.Err() != nil:
 			return state.ErrCanceled(ctx)
 		}
-		if err := fn(state.Event{Stamp: e.id.Stamp, Data: e.data}, e.id.Cursor()); err != nil {
+		if err := fn(state.Event{Stamp: e.id.Stamp, Revision: e.rev, Data: e.data}, e.id.Cursor()); err != nil {
 			return err
 		}
 	}

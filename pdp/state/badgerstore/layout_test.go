@@ -143,7 +143,7 @@ func TestRecordValue(t *testing.T) {
 }
 
 func FuzzReadPack(f *testing.F) {
-	key, value, _ := appendPack(nil, []storedEvent{{state.EventID{Stamp: 1, Seq: 2}, []byte("a")}, {state.EventID{Stamp: 300, Seq: 1}, nil}})
+	key, value, _ := appendPack(nil, []storedEvent{{state.EventID{Stamp: 1, Seq: 2}, 1, []byte("a")}, {state.EventID{Stamp: 300, Seq: 1}, 2, nil}})
 	f.Add(key, value[4:])
 	f.Fuzz(func(t *testing.T, key, rest []byte) {
 		value := seal(key, append(sealed(nil), rest...))

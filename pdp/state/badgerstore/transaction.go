@@ -21,8 +21,6 @@ type scratch struct {
 	values []byte // keys and values
 	pack   []byte // history of the transaction
 	events []storedEvent
-	// touched has the revisions of records as far as they were looked up or changed.
-	touched map[state.Key]authz.Revision
 }
 
 // transaction merges batches into one transaction of Badger's.
@@ -49,9 +47,6 @@ func (s *Store) begin() *transaction {
 		s: s, txn: s.db.NewTransactionAt(s.next.txn, true), now: time.Now(),
 		next: s.next, first: s.next.head.mark.Revision + 1, scratch: s.scratch,
 	}
-	if t.touched == nil {
-		t.touched = make(map[state.Key]authz.Revision)
-	}
 	t.next.txn++
 	t.pack = append(t.pack, t.next.head.mark.Chain[:]...)
 	return t
@@ -60,12 +55,12 @@ func (s *Store) begin() *transaction {
 // release gives the memory to the next transaction, unless one large batch made it large.
 func (t *transaction) release() {
 	t.txn.Discard()
-	if cap(t.values) > 1<<20 || cap(t.pack) > 1<<20 || len(t.touched) > 1000 {
+	if cap(t.values) > 1<<20 || cap(t.pack) > 1<<20 || cap(t.events) > 10_000 {
 		t.s.scratch = scratch{}
 		return
 	}
-	clear(t.touched)
-	t.s.scratch = scratch{t.values[:0], t.pack[:0], t.events[:0], t.touched}
+	clear(t.events) // So that it does not hold on to the memory of their data.
+	t.s.scratch = scratch{t.values[:0], t.pack[:0], t.events[:0]}
 }
 
 // fits reports whether the transaction has room for r. An empty one has.
@@ -116,15 +111,16 @@ func (t *transaction) add(r *request) error {
 	if err := t.guards(p.Guards); err != nil {
 		return err
 	}
-	for i := range p.Events {
-		t.event(&p.Events[i])
-	}
 	if len(p.Keys) == 0 {
 		t.dirty = t.dirty || len(p.Events) > 0 || p.Stamp > t.next.head.stamp
 		t.next.head.stamp = max(t.next.head.stamp, p.Stamp)
-		return nil
+	} else if err := t.change(p); err != nil {
+		return err
 	}
-	return t.change(p)
+	for i := range p.Events { // after the change, whose revision they carry
+		t.event(&p.Events[i])
+	}
+	return nil
 }
 
 // change adds the records of a batch, and its history.
@@ -139,10 +135,10 @@ func (t *transaction) change(p *state.Prepared) error {
 		var err error
 		if put {
 			err = t.set(t.recordKey(key), t.recordValue(c.Revision, sums[i], p.Bodies[i]))
-			t.touched[key] = c.Revision
+			t.s.mods.set(key, c.Revision)
 		} else {
 			err = t.delete(t.recordKey(key))
-			t.touched[key] = 0
+			t.s.mods.set(key, 0)
 		}
 		if err != nil {
 			return err
@@ -157,8 +153,7 @@ func (t *transaction) change(p *state.Prepared) error {
 	return nil
 }
 
-// guards checks the preconditions of a batch. What it learns about records stays in touched,
-// where count finds it.
+// guards checks the preconditions of a batch.
 func (t *transaction) guards(guards []state.Guard) error {
 	for _, g := range guards {
 		found, err := t.modified(g.Key)
@@ -175,11 +170,11 @@ func (t *transaction) guards(guards []state.Guard) error {
 // modified gives the revision that last changed the record at key, zero when there is
 // none.
 func (t *transaction) modified(key state.Key) (mod authz.Revision, err error) {
-	if mod, ok := t.touched[key]; ok {
+	if mod, ok := t.s.mods.get(key); ok {
 		return mod, nil
 	}
 	if mod, err = t.stored(key); err == nil {
-		t.touched[key] = mod
+		t.s.mods.set(key, mod)
 	}
 	return mod, err
 }
@@ -225,7 +220,7 @@ func (t *transaction) event(e *state.Event) {
 	start := len(t.values)
 	t.values = append(t.values, e.Data...)
 	id := state.EventID{Stamp: e.Stamp, Seq: t.next.head.seq}
-	t.events = append(t.events, storedEvent{id, t.values[start:len(t.values):len(t.values)]})
+	t.events = append(t.events, storedEvent{id, t.next.head.mark.Revision, t.values[start:len(t.values):len(t.values)]})
 }
 
 // recordKey makes Badger's key of a record in the scratch memory.

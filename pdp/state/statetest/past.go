@@ -160,6 +160,22 @@ func testEventsOnly(t *testing.T, h Harness) {
 	}
 }
 
+// testEventRevision: an event read back names the revision of its batch, or the head when it came alone.
+func testEventRevision(t *testing.T, h Harness) {
+	attach(t, h.Store)
+	commit(t, h.Store, state.Batch{Puts: []state.Record{group(1)}})
+	rev := commit(t, h.Store, state.Batch{Stamp: 1, Puts: []state.Record{group(2)}, Events: []state.Event{{Stamp: 1, Data: []byte("a")}}})
+	commit(t, h.Store, state.Batch{Stamp: 2, Events: []state.Event{{Stamp: 2, Data: []byte("b")}}})
+	var got []authz.Revision
+	err := h.Store.Events(context.Background(), 0, 0, "", func(e state.Event, _ string) error {
+		got = append(got, e.Revision)
+		return nil
+	})
+	if err != nil || len(got) != 2 || got[0] != rev || got[1] != rev {
+		t.Fatalf("revisions %d, %v; want %d twice", got, err, rev)
+	}
+}
+
 func testEvents(t *testing.T, h Harness) {
 	attach(t, h.Store)
 	// Stamps in no order, and some the same: those come in the order they were stored.

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"InvalidBatches", testInvalid},
 		{"Limits", testLimits},
 		{"EventsOnly", testEventsOnly},
+		{"EventRevision", testEventRevision},
 		{"StampsNeverGoBack", testStamps},
 		{"ConcurrentCommitters", testConcurrent},
 		{"GuardsSerialise", testCounter},
