@@ -93,6 +93,9 @@ func TestTestAgainstPDP(t *testing.T) {
 	if code != ExitOK || !strings.Contains(lastLine(out), ", 0 failed, ") || strings.HasPrefix(out, "0 passed") {
 		t.Errorf("code %d\n%s%s", code, out, errout)
 	}
+	if strings.Contains(out, "settings of the PDP are") || strings.Contains(out, "catalogue of the PDP is") {
+		t.Errorf("settings were allowed to change, and did not:\n%s", out)
+	}
 	t.Log(lastLine(out))
 	if _, after, _ := ctl(t, addr, "world", "export"); after != before {
 		t.Errorf("the world is not as it was:\n%s\n--- before\n%s", after, before)

@@ -35,12 +35,15 @@ func (c *worldExportCmd) Run(s *session) error {
 		return fmt.Errorf("the directory changed while it was read, export again: %w", err)
 	}
 	var text bytes.Buffer
-	write := w.WriteYAML
+	write, most := w.WriteYAML, 8<<20 // what scenario.ReadWorld takes of either form
 	if strings.HasSuffix(c.File, ".json") || (c.File == "" && s.globals.Output == "json") {
-		write = w.WriteJSON
+		write, most = w.WriteJSON, scenario.MaxFileBytes
 	}
 	if err := write(&text); err != nil {
 		return err
+	}
+	if text.Len() > most {
+		fmt.Fprintf(s.err, "%d bytes are more than import takes of this form, %d (JSON may have %d)\n", text.Len(), most, scenario.MaxFileBytes)
 	}
 	if c.File != "" {
 		return os.WriteFile(c.File, text.Bytes(), 0o600)
@@ -172,7 +175,7 @@ func keep[T any, ID ~int64](old, list []T, of func(*T) (*ID, string)) {
 	}
 }
 
-// pushWorld streams the records of the directory and gives the difference.
+// pushWorld streams the records of the directory and gives the difference. It has no deadline: a large world takes as long as it takes.
 func (s *session) pushWorld(records []state.Record, dryRun bool) (*jobwardv1.SyncWorldResponse, error) {
 	dir, err := s.directory()
 	if err != nil {

@@ -79,6 +79,54 @@ func TestWorldImport(t *testing.T) {
 	}
 }
 
+// TestWorldImportEdits changes lists that are there, and leaves them alone with --no-allowlists.
+func TestWorldImportEdits(t *testing.T) {
+	addr := newPDP(t)
+	file := filepath.Join(t.TempDir(), "w.yaml")
+	put := func(text string, flags ...string) (out string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errout := ctl(t, addr, append([]string{"world", "import", file}, flags...)...)
+		if code != ExitOK {
+			t.Fatalf("code %d\n%s%s", code, out, errout)
+		}
+		return out
+	}
+	put(smallWorld)
+	edited := strings.Replace(smallWorld, "policies: [read_jobs]", "policies: []", 1)
+	edited = strings.Replace(strings.Replace(edited, ", inbound_groups: [{path: acme}]", "", 1), ", outbound: [new/b]", "", 1)
+	if out := put(edited, "--no-allowlists"); strings.Contains(out, "entry") {
+		t.Errorf("lists were not left alone:\n%s", out)
+	}
+	out := put(edited)
+	for _, want := range []string{"update inbound entry", "remove inbound entry", "remove outbound entry"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	world := exported(t, addr)
+	if !strings.Contains(world, "policies: []") || strings.Contains(world, "inbound_groups") || strings.Contains(world, "outbound:\n") {
+		t.Errorf("the lists are not what the file says:\n%s", world)
+	}
+	// Without ids everything is found again by its path or name.
+	var plain []string
+	for line := range strings.Lines(world) {
+		if strings.HasPrefix(line, "- id: ") {
+			plain = append(plain, "-")
+			continue
+		}
+		if len(plain) > 0 && plain[len(plain)-1] == "-" {
+			line, plain = "- "+strings.TrimLeft(line, " "), plain[:len(plain)-1]
+		}
+		plain = append(plain, line)
+	}
+	if out := put(strings.Join(plain, "")); strings.Count(out, "\n") != 5 {
+		t.Errorf("a difference without ids:\n%s", out)
+	}
+}
+
 func TestWorldUsage(t *testing.T) {
 	addr, dir := newPDP(t), t.TempDir()
 	_, before, _ := ctl(t, addr, "world", "export")
