@@ -110,9 +110,13 @@ func TestWorldImportEdits(t *testing.T) {
 	if !strings.Contains(world, "policies: []") || strings.Contains(world, "inbound_groups") || strings.Contains(world, "outbound:\n") {
 		t.Errorf("the lists are not what the file says:\n%s", world)
 	}
-	// Without ids everything is found again by its path or name.
+}
+
+// TestWorldImportWithoutIDs: everything is found again by its path or name.
+func TestWorldImportWithoutIDs(t *testing.T) {
+	addr := newPDP(t)
 	var plain []string
-	for line := range strings.Lines(world) {
+	for line := range strings.Lines(exported(t, addr)) {
 		if strings.HasPrefix(line, "- id: ") {
 			plain = append(plain, "-")
 			continue
@@ -122,8 +126,12 @@ func TestWorldImportEdits(t *testing.T) {
 		}
 		plain = append(plain, line)
 	}
-	if out := put(strings.Join(plain, "")); strings.Count(out, "\n") != 5 {
-		t.Errorf("a difference without ids:\n%s", out)
+	file := filepath.Join(t.TempDir(), "w.yaml")
+	if err := os.WriteFile(file, []byte(strings.Join(plain, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errout := ctl(t, addr, "world", "import", file); code != ExitOK || strings.Count(out, "\n") != 5 {
+		t.Errorf("code %d, a difference without ids:\n%s%s", code, out, errout)
 	}
 }
 
