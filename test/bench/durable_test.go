@@ -193,3 +193,9 @@ func fillStore(tb testing.TB, dir string, w worlds.World) {
 		flush()
 	}
 }
+
+// middle is the median.
+func middle(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
