@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/wire"
@@ -97,7 +98,7 @@ func decisionRows(t *table, d *jobwardv1.Decision) {
 	}
 	t.row("revision", d.GetRevision())
 	if d.GetValidFor() != nil {
-		t.row("token lives for", d.GetValidFor().AsDuration())
+		t.row("token lives for", d.GetValidFor().AsDuration().Round(time.Second))
 	}
 	if d.GetDecisionId() != "" {
 		t.row("decision", d.GetDecisionId())

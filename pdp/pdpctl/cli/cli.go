@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,6 +104,12 @@ func Main(ctx context.Context, args []string, in io.Reader, out, errout io.Write
 func run(ctx context.Context, parser *kong.Kong, cmd *commands, args []string, in io.Reader, out, errout io.Writer) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	for i, a := range args { // as go test spells it
+		if a == "-run" {
+			args = slices.Clone(args)
+			args[i] = "--run"
+		}
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {

@@ -97,7 +97,7 @@ func (f *found) read(im *image) error {
 func damaged(dir string, err error) error {
 	return &authz.Error{
 		Kind: authz.KindPrecondition, Code: "STORE_DAMAGED",
-		Message: fmt.Sprintf("the store in %s is damaged, and was left exactly as it is; restore a backup into another folder with `pdp restore`, or see what is left with `pdp fsck`", dir),
+		Message: fmt.Sprintf("the store in %s is damaged, and was left exactly as it is; put a copy of the folder from before in its place, or see what is left with `pdp fsck`", dir),
 		Cause:   err,
 	}
 }
@@ -106,7 +106,7 @@ func damaged(dir string, err error) error {
 func damagedInside(dir string, err error) error {
 	return &authz.Error{
 		Kind: authz.KindPrecondition, Code: "STORE_DAMAGED",
-		Message: fmt.Sprintf("the store in %s holds what it should not; nothing was deleted; restore a backup into another folder with `pdp restore`, or see what is left with `pdp fsck`", dir),
+		Message: fmt.Sprintf("the store in %s holds what it should not; nothing was deleted; put a copy of the folder from before in its place, or see what is left with `pdp fsck`", dir),
 		Cause:   err,
 	}
 }
