@@ -13,7 +13,7 @@ import (
 	"github.com/jobward/jobward/test/worlds"
 )
 
-var large = flag.Bool("x", false, "also measure with world X: a minute, and up to 2 GiB")
+var large = flag.Bool("x", false, "also measure with world X (after -args): a minute, and up to 2 GiB")
 
 // BenchmarkDecide asks the view of world W. Uniform questions are about everybody, hot
 // ones about the same few.
@@ -22,7 +22,7 @@ func BenchmarkDecide(b *testing.B) { decide(b, worlds.W()) }
 // BenchmarkDecideX is BenchmarkDecide for world X.
 func BenchmarkDecideX(b *testing.B) {
 	if !*large {
-		b.Skip("takes a minute and up to 2 GiB: ask for it with -x")
+		b.Skip("takes a minute and up to 2 GiB: ask for it with -args -x")
 	}
 	decide(b, worlds.X())
 }
