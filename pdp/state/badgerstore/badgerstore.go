@@ -155,7 +155,7 @@ func (s *Store) start(found *found) error {
 	if err := s.writeMark(s.next); err != nil {
 		return err
 	}
-	if err = s.files.find(s.badgerDir()); err != nil {
+	if err = s.files.find(s.badgerDir(), s.db.Opts().MemTableSize); err != nil {
 		return err
 	}
 	s.space = newSpace(&s.opts, s.db)

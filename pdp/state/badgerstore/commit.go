@@ -244,7 +244,7 @@ func (s *Store) store(t *transaction) error {
 	if err != nil {
 		return fmt.Errorf("storing a transaction: %w", err)
 	}
-	if s.files.begun() {
+	if s.files.begun(t.size) {
 		// Badger has begun a write-ahead file. It syncs what it writes there, but not the name: a
 		// power cut could take the file away.
 		if err := s.opts.Fault.do(StepSyncNames, func() error { return syncDir(s.badgerDir()) }); err != nil {

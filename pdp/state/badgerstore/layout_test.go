@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"math/rand/v2"
@@ -139,6 +140,40 @@ func TestRecordValue(t *testing.T) {
 	}
 	if _, _, err := openRecord(state.GroupKey(4), value); err == nil {
 		t.Error("a record was read in the place of another")
+	}
+}
+
+// TestNewFilesAreNoticed compares what the store believes of Badger's files with what is there.
+func TestNewFilesAreNoticed(t *testing.T) {
+	s, err := Open(context.Background(), Options{Dir: t.TempDir(), Ballast: -1, Memtable: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Attach(context.Background(), sink{}); err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	first, begun := s.files.n, 0
+	for i := range 3000 {
+		b := state.Batch{Puts: []state.Record{&state.Group{ID: authz.GroupID(1 + i%50), Name: strings.Repeat("x", rnd.IntN(1<<rnd.IntN(13)+1))}}}
+		for range rnd.IntN(3) {
+			b.Events = append(b.Events, state.Event{Stamp: authz.Stamp(rnd.Int64())})
+		}
+		if _, err := s.Commit(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		var there memFiles
+		if err := there.find(s.badgerDir(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if there.n != s.files.n {
+			t.Fatalf("batch %d: file %d is there, and the store knows of %d", i, there.n, s.files.n)
+		}
+		begun = s.files.n - first
+	}
+	if begun < 3 {
+		t.Errorf("only %d files were begun", begun)
 	}
 }
 

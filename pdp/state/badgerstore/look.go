@@ -150,10 +150,17 @@ type memFiles struct {
 	dir          string
 	n            int
 	newest, next string
+	// full is what goes into a file before Badger begins the next, written what went into the
+	// newest at most.
+	full, written int64
 }
 
-// find looks for the newest file.
-func (m *memFiles) find(dir string) error {
+// entryBound is more than what an entry takes in Badger's file or in its table in memory,
+// beside key and value.
+const entryBound = 128
+
+// find looks for the newest file, which Badger has just begun.
+func (m *memFiles) find(dir string, full int64) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -167,7 +174,7 @@ func (m *memFiles) find(dir string) error {
 			m.n = max(m.n, n)
 		}
 	}
-	m.dir = dir
+	m.dir, m.full, m.written = dir, full, 1<<10 // The head of a new store.
 	m.set()
 	return nil
 }
@@ -177,13 +184,18 @@ func (m *memFiles) set() {
 	m.next = filepath.Join(m.dir, fmt.Sprintf("%05d.mem", m.n+1))
 }
 
-// begun reports whether Badger has begun files since it was last asked.
-func (m *memFiles) begun() (begun bool) {
+// begun reports whether Badger has begun files since it was last asked, for a transaction of
+// at most size bytes. It looks only when the file may be full: looking takes longer than all
+// else that is done beside the write.
+func (m *memFiles) begun(size int64) (begun bool) {
+	if m.written += size; m.written < m.full {
+		return false
+	}
 	var st syscall.Stat_t
 	for syscall.Stat(m.next, &st) == nil {
 		m.n++
 		m.set()
-		begun = true
+		begun, m.written = true, size
 	}
 	return begun
 }

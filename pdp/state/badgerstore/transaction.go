@@ -32,6 +32,7 @@ type transaction struct {
 	requests       []*request
 	answers        []answer // of requests
 	entries, bytes int64    // at most what they add
+	size           int64    // at most what Badger makes of all that was set
 
 	next    snapshot // after the batches so far
 	first   authz.Revision
@@ -46,6 +47,7 @@ func (s *Store) begin() *transaction {
 	t := &transaction{
 		s: s, txn: s.db.NewTransactionAt(s.next.txn, true), now: time.Now(),
 		next: s.next, first: s.next.head.mark.Revision + 1, scratch: s.scratch,
+		size: entryBound, // Badger's own end mark.
 	}
 	t.next.txn++
 	t.pack = append(t.pack, t.next.head.mark.Chain[:]...)
@@ -239,6 +241,7 @@ func (t *transaction) recordValue(mod authz.Revision, sum uint32, body []byte) [
 // set and delete cannot fail: the batches were measured before they were merged.
 
 func (t *transaction) set(key, value []byte) error {
+	t.size += int64(len(key)+len(value)) + entryBound
 	if err := t.txn.Set(key, value); err != nil {
 		return fmt.Errorf("writing %d bytes: %w", len(value), err)
 	}
@@ -246,6 +249,7 @@ func (t *transaction) set(key, value []byte) error {
 }
 
 func (t *transaction) delete(key []byte) error {
+	t.size += int64(len(key)) + entryBound
 	if err := t.txn.Delete(key); err != nil {
 		return fmt.Errorf("deleting: %w", err)
 	}
