@@ -8,11 +8,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 )
 
 // Callers is the [Authenticator] that works from a callers file; the form of the file is in the package comment.
@@ -111,6 +112,9 @@ func parseCallers(data []byte) (*table, error) {
 		return nil, fmt.Errorf("line %d holds a key in clear; the file takes the hash of a key, never the key: "+
 			"throw that key away, make a new one, and put its hash here", line)
 	}
+	if err := checkNesting(data); err != nil {
+		return nil, err
+	}
 	var in callersFile
 	if err := decodeStrict(data, &in); err != nil {
 		return nil, err
@@ -147,14 +151,50 @@ func parseCallers(data []byte) (*table, error) {
 	return t, nil
 }
 
-// decodeStrict takes exactly one document with known fields only.
+// checkNesting keeps files away from the YAML parser that it would spend minutes and gigabytes on: its costs grow with the square of the
+// depth. Lines of bounded length bound what dashes and question marks can nest; brackets are counted, roughly, wherever they stand.
+func checkNesting(data []byte) error {
+	const maxLine, maxDepth = 4096, 64
+	depth, number := 0, 0
+	for line := range bytes.Lines(data) {
+		number++
+		if len(line) > maxLine {
+			return fmt.Errorf("line %d is longer than %d bytes", number, maxLine)
+		}
+		for _, c := range line {
+			switch c {
+			case '[', '{':
+				depth++
+			case ']', '}':
+				depth = max(depth-1, 0)
+			}
+			if depth > maxDepth {
+				return fmt.Errorf("line %d nests brackets deeper than %d", number, maxDepth)
+			}
+		}
+	}
+	return nil
+}
+
+// decodeStrict takes one document with known fields only. It refuses aliases because a few lines of them can stand for gigabytes.
 func decodeStrict(data []byte, in *callersFile) error {
-	d := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	if err := d.Decode(in); err != nil && err != io.EOF {
+	parsed, err := parser.ParseBytes(data, 0)
+	if err != nil {
 		return errors.New(yaml.FormatError(err, false, false))
 	}
-	if err := d.Decode(new(callersFile)); err != io.EOF {
+	if len(parsed.Docs) > 1 {
 		return errors.New("has more than one YAML document")
+	}
+	for _, doc := range parsed.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if aliases := ast.Filter(ast.AliasType, doc.Body); len(aliases) > 0 {
+			return fmt.Errorf("line %d has a YAML alias (*NAME); write it out", aliases[0].GetToken().Position.Line)
+		}
+		if err := yaml.NodeToValue(doc.Body, in, yaml.Strict()); err != nil {
+			return errors.New(yaml.FormatError(err, false, false))
+		}
 	}
 	return nil
 }

@@ -127,6 +127,7 @@ func TestCallersFileRefused(t *testing.T) {
 		"password":        {string(keysFile("a", secret)), "64 hexadecimal digits"},
 		"key in clear":    {"\n" + string(keysFile("a", key)), "line 3 holds a key in clear"},
 		"damaged key":     {string(keysFile("a", damaged)), "line 2 holds a key in clear"},
+		"password field":  {"keys:\n- name: a\n  password: " + secret + "\n", `[3:3] unknown field "password"`},
 		"key field":       {"keys:\n- name: a\n  key: " + key + "\n", "line 3 holds a key in clear"},
 		"key in comment":  {string(keysFile("a", hash)) + "# " + key, "line 3 holds a key in clear"},
 		"key, bad YAML":   {"keys: [" + key + "\n", "line 1 holds a key in clear"},

@@ -270,6 +270,19 @@ func TestTLSReload(t *testing.T) {
 	meet("the client's new certificate", "unknown certificate authority")
 }
 
+// TestNoResumption: a resumed session would carry a client past a CA that was taken away.
+func TestNoResumption(t *testing.T) {
+	in := newInstallation(t)
+	s, c := in.load()
+	server, client := s.Config(), c.Config("h2")
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	for range 2 {
+		if state, err := handshake(server, client); err != nil || state.DidResume {
+			t.Errorf("resumed %v, %v", state.DidResume, err)
+		}
+	}
+}
+
 // TestReloadUnderHandshakes: two good pairs, each with its own CA, are swapped as fast as they are noticed, while clients that trust both connect.
 func TestReloadUnderHandshakes(t *testing.T) {
 	in := newInstallation(t)

@@ -263,6 +263,21 @@ func TestExport(t *testing.T) {
 	}
 }
 
+func TestServiceName(t *testing.T) {
+	noLeaks(t)
+	c, endpoint := newCollector(t)
+	environment(t, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="+endpoint, "OTEL_SERVICE_NAME=")
+	tel := start(t, io.Discard)
+	_, span := tel.Tracers.Tracer("test").Start(context.Background(), "work") // the default sampler takes everything
+	span.End()
+	stop(t, tel)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got := strings.Join(c.spans, ","); got != "jobward-test work" || len(c.metrics) > 0 {
+		t.Errorf("exported %s and %q", got, c.metrics)
+	}
+}
+
 // TestCollectorGone: nobody listens; shutting down takes the time it is given and no more, and what is lost is logged.
 func TestCollectorGone(t *testing.T) {
 	noLeaks(t)

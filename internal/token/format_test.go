@@ -32,6 +32,18 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// TestKeysHaveTheSameShape: bearer keys of package identity, whose tests hold the same example, are found by the same means.
+func TestKeysHaveTheSameShape(t *testing.T) {
+	const exampleKey = "jobk-1ABCDEFGHIJKLMNOPQRSTUVWXYZ00Y2qgq"
+	f := format(t, DefaultPrefix, "jobk-")
+	if _, err := f.Parse(exampleKey); err != nil {
+		t.Error(err)
+	}
+	if start, end, ok := f.Scan([]byte("Bearer " + exampleKey)); !ok || start != 7 || end != 7+len(exampleKey) {
+		t.Errorf("Scan = %d, %d, %v", start, end, ok)
+	}
+}
+
 func TestNewFormat(t *testing.T) {
 	for _, p := range []string{"jobt-", "ab", "0-", "Zz9-", "sixteen-letters-"} {
 		if _, err := NewFormat(p); err != nil {
