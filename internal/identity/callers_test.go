@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -128,9 +129,15 @@ func TestCallersFileRefused(t *testing.T) {
 		"key in clear":    {"\n" + string(keysFile("a", key)), "line 3 holds a key in clear"},
 		"damaged key":     {string(keysFile("a", damaged)), "line 2 holds a key in clear"},
 		"password field":  {"keys:\n- name: a\n  password: " + secret + "\n", `[3:3] unknown field "password"`},
+		"password, bad":   {"keys:\n- name: a\n  password: " + secret + "\n  roles: [\n", "[4:10]"},
 		"key field":       {"keys:\n- name: a\n  key: " + key + "\n", "line 3 holds a key in clear"},
 		"key in comment":  {string(keysFile("a", hash)) + "# " + key, "line 3 holds a key in clear"},
 		"key, bad YAML":   {"keys: [" + key + "\n", "line 1 holds a key in clear"},
+		"alias":           {"keys:\n- {name: a, sha256: &h " + hash + ", roles: [admin]}\n- {name: b, sha256: *h, roles: [admin]}\n", "line 3 has a YAML alias"},
+		"alias bomb":      {"keys:\n" + aliasBomb(), "line 3 has a YAML alias"},
+		"brackets":        {"# here is one\n" + strings.Repeat("[\n", maxFile/4), "line 66 nests brackets deeper than 64"},
+		"braces":          {strings.Repeat("{a: ", maxFile/4), "line 1 is longer than 4096 bytes"},
+		"dashes":          {"keys:\n" + strings.Repeat("- ", maxFile/4), "line 2 is longer than 4096 bytes"},
 		"NUL":             {"keys: \x00\n", ""},
 		"too large":       {string(keysFile("a", hash)) + strings.Repeat("#", maxFile), "is larger than 1048576 bytes"},
 	} {
@@ -144,6 +151,15 @@ func TestCallersFileRefused(t *testing.T) {
 			t.Errorf("%s: the error holds the secret: %v", name, err)
 		}
 	}
+}
+
+// aliasBomb is less than a kilobyte and means ten thousand million roles.
+func aliasBomb() string {
+	bomb := "- roles: &a0 [x,x,x,x,x,x,x,x,x,x]\n"
+	for i := range 9 {
+		bomb += fmt.Sprintf("- roles: &a%d [%s]\n", i+1, strings.Repeat(fmt.Sprintf("*a%d,", i), 10))
+	}
+	return bomb
 }
 
 // TestHashThatLooksLikeANumber: YAML knows numbers, and one hash in a few billion looks like one.
