@@ -157,7 +157,7 @@ func usedBytes(t *testing.T, path string) (size, used int64) {
 	return int64(len(b)), used
 }
 
-// TestDamage does all kinds of damage to each file of a store. It opens with everything that
+// TestDamage attacks P6. It does all kinds of damage to each file of a store. It opens with everything that
 // was in it, or it is refused with words, and then every byte is where it was.
 func TestDamage(t *testing.T) {
 	rnd := newRand(t)

@@ -93,7 +93,7 @@ type heard struct {
 	refused int
 }
 
-// TestKill kills a committing process at random points, again and again on the same store.
+// TestKill attacks P4. It kills a committing process at random points, again and again on the same store.
 func TestKill(t *testing.T) {
 	rnd := newRand(t)
 	dir := t.TempDir()

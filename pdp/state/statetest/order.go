@@ -13,6 +13,7 @@ import (
 // committers is how many goroutines commit at a time in the concurrent tests.
 const committers = 64
 
+// testConcurrent attacks P3: revisions are dense and in order under many committers.
 func testConcurrent(t *testing.T, h Harness) {
 	const each = 20
 	r := attach(t, h.Store)
