@@ -66,8 +66,16 @@ type Decision struct {
 	// is PolicyMissing. Read only.
 	Missing []string
 
-	// Keys are what the answer rests on (PROTOCOL R15).
+	// Keys are what the answer rests on (PROTOCOL R15). Those of a cached answer are
+	// shared: read only.
 	Keys []Key
+
+	// Number counts the answers of a generation that may be kept in it; zero says that
+	// this one must not be kept (PROTOCOL R3).
+	Number uint64
+	// Cached says that a cache gave the answer: it was judged at Revision, and nothing
+	// that it rests on has changed since, up to what the cache has applied.
+	Cached bool
 }
 
 // Decider answers questions about job tokens. The engine of a PDP, a client of

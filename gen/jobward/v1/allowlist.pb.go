@@ -434,7 +434,9 @@ type UpdateSettingsRequest struct {
 	// nothing again and succeeds.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything, the user's role included, and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,9,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,9,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,10,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,6 +534,13 @@ func (x *UpdateSettingsRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *UpdateSettingsRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
+}
+
 // UpdateSettingsResponse answers UpdateSettings.
 type UpdateSettingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -603,7 +612,9 @@ type AddEntryRequest struct {
 	// As in UpdateSettingsRequest.
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything, the user's role included, and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,8,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -687,6 +698,13 @@ func (x *AddEntryRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *AddEntryRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
+}
+
 // AddEntryResponse answers AddEntry.
 type AddEntryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -756,7 +774,9 @@ type UpdateEntryRequest struct {
 	// As in UpdateSettingsRequest.
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything, the user's role included, and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,6,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,7,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,6 +853,13 @@ func (x *UpdateEntryRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *UpdateEntryRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
+}
+
 // UpdateEntryResponse answers UpdateEntry.
 type UpdateEntryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -904,7 +931,9 @@ type RemoveEntryRequest struct {
 	// As in UpdateSettingsRequest.
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything, the user's role included, and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,7,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,8,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -986,6 +1015,13 @@ func (x *RemoveEntryRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *RemoveEntryRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // RemoveEntryResponse answers RemoveEntry.
@@ -1433,7 +1469,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\n" +
 	"max_groups\x18\x06 \x01(\x05R\tmaxGroups\x12-\n" +
 	"\x12allowlist_revision\x18\a \x01(\x04R\x11allowlistRevision\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x04R\brevision\"\xe6\x05\n" +
+	"\brevision\x18\b \x01(\x04R\brevision\"\xac\x06\n" +
 	"\x15UpdateSettingsRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
@@ -1446,7 +1482,9 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x11expected_revision\x18\a \x01(\x04H\x04R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\b \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly:\xd9\x01\xbaH\xd5\x01\x1a\xd2\x01\n" +
+	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\n" +
+	" \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait:\xd9\x01\xbaH\xd5\x01\x1a\xd2\x01\n" +
 	"\x1ainbound_enabled.or_another\x12Lset at least one of inbound_enabled, outbound_enabled, push_self, push_cross\x1afhas(this.inbound_enabled) || has(this.outbound_enabled) || has(this.push_self) || has(this.push_cross)B\x12\n" +
 	"\x10_inbound_enabledB\x13\n" +
 	"\x11_outbound_enabledB\f\n" +
@@ -1456,7 +1494,7 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x12_expected_revision\"\x82\x01\n" +
 	"\x16UpdateSettingsResponse\x129\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1d.jobward.v1.AllowlistSettingsR\bsettings\x12-\n" +
-	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xfa\x04\n" +
+	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xc0\x05\n" +
 	"\x0fAddEntryRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
@@ -1467,12 +1505,13 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x05 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly:\xe2\x01\xbaH\xde\x01\x1a\xdb\x01\n" +
+	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\b \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait:\xe2\x01\xbaH\xde\x01\x1a\xdb\x01\n" +
 	"\x0eentry.outbound\x12Kan outbound entry names a project, without default_permissions and policies\x1a|this.direction != 2 || (this.entry.scope.group_id == 0 && !this.entry.default_permissions && size(this.entry.policies) == 0)B\x14\n" +
 	"\x12_expected_revision\"s\n" +
 	"\x10AddEntryResponse\x120\n" +
 	"\x05entry\x18\x01 \x01(\v2\x1a.jobward.v1.AllowlistEntryR\x05entry\x12-\n" +
-	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xd7\x02\n" +
+	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x9d\x03\n" +
 	"\x12UpdateEntryRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
@@ -1481,11 +1520,12 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x04 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x06 \x01(\bR\fvalidateOnlyB\x14\n" +
+	"\rvalidate_only\x18\x06 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\a \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWaitB\x14\n" +
 	"\x12_expected_revision\"v\n" +
 	"\x13UpdateEntryResponse\x120\n" +
 	"\x05entry\x18\x01 \x01(\v2\x1a.jobward.v1.AllowlistEntryR\x05entry\x12-\n" +
-	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x8f\x03\n" +
+	"\areceipt\x18\x02 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xd5\x03\n" +
 	"\x12RemoveEntryRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x126\n" +
@@ -1496,7 +1536,8 @@ const file_jobward_v1_allowlist_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x05 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnlyB\x14\n" +
+	"\rvalidate_only\x18\a \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\b \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWaitB\x14\n" +
 	"\x12_expected_revision\"D\n" +
 	"\x13RemoveEntryResponse\x12-\n" +
 	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x8d\x02\n" +
@@ -1579,47 +1620,52 @@ var file_jobward_v1_allowlist_proto_goTypes = []any{
 	(*ListListingsResponse)(nil),   // 16: jobward.v1.ListListingsResponse
 	(*Listing)(nil),                // 17: jobward.v1.Listing
 	(*Scope)(nil),                  // 18: jobward.v1.Scope
-	(*Receipt)(nil),                // 19: jobward.v1.Receipt
+	(ReceiptWait)(0),               // 19: jobward.v1.ReceiptWait
+	(*Receipt)(nil),                // 20: jobward.v1.Receipt
 }
 var file_jobward_v1_allowlist_proto_depIdxs = []int32{
 	18, // 0: jobward.v1.AllowlistEntry.scope:type_name -> jobward.v1.Scope
 	1,  // 1: jobward.v1.GetAllowlistResponse.settings:type_name -> jobward.v1.AllowlistSettings
-	1,  // 2: jobward.v1.UpdateSettingsResponse.settings:type_name -> jobward.v1.AllowlistSettings
-	19, // 3: jobward.v1.UpdateSettingsResponse.receipt:type_name -> jobward.v1.Receipt
-	0,  // 4: jobward.v1.AddEntryRequest.direction:type_name -> jobward.v1.Direction
-	2,  // 5: jobward.v1.AddEntryRequest.entry:type_name -> jobward.v1.AllowlistEntry
-	2,  // 6: jobward.v1.AddEntryResponse.entry:type_name -> jobward.v1.AllowlistEntry
-	19, // 7: jobward.v1.AddEntryResponse.receipt:type_name -> jobward.v1.Receipt
-	2,  // 8: jobward.v1.UpdateEntryRequest.entry:type_name -> jobward.v1.AllowlistEntry
-	2,  // 9: jobward.v1.UpdateEntryResponse.entry:type_name -> jobward.v1.AllowlistEntry
-	19, // 10: jobward.v1.UpdateEntryResponse.receipt:type_name -> jobward.v1.Receipt
-	0,  // 11: jobward.v1.RemoveEntryRequest.direction:type_name -> jobward.v1.Direction
-	18, // 12: jobward.v1.RemoveEntryRequest.scope:type_name -> jobward.v1.Scope
-	19, // 13: jobward.v1.RemoveEntryResponse.receipt:type_name -> jobward.v1.Receipt
-	0,  // 14: jobward.v1.ListEntriesRequest.direction:type_name -> jobward.v1.Direction
-	2,  // 15: jobward.v1.ListEntriesResponse.entries:type_name -> jobward.v1.AllowlistEntry
-	0,  // 16: jobward.v1.ListListingsRequest.direction:type_name -> jobward.v1.Direction
-	17, // 17: jobward.v1.ListListingsResponse.listings:type_name -> jobward.v1.Listing
-	2,  // 18: jobward.v1.Listing.entry:type_name -> jobward.v1.AllowlistEntry
-	3,  // 19: jobward.v1.AllowlistService.GetAllowlist:input_type -> jobward.v1.GetAllowlistRequest
-	5,  // 20: jobward.v1.AllowlistService.UpdateSettings:input_type -> jobward.v1.UpdateSettingsRequest
-	7,  // 21: jobward.v1.AllowlistService.AddEntry:input_type -> jobward.v1.AddEntryRequest
-	9,  // 22: jobward.v1.AllowlistService.UpdateEntry:input_type -> jobward.v1.UpdateEntryRequest
-	11, // 23: jobward.v1.AllowlistService.RemoveEntry:input_type -> jobward.v1.RemoveEntryRequest
-	13, // 24: jobward.v1.AllowlistService.ListEntries:input_type -> jobward.v1.ListEntriesRequest
-	15, // 25: jobward.v1.AllowlistService.ListListings:input_type -> jobward.v1.ListListingsRequest
-	4,  // 26: jobward.v1.AllowlistService.GetAllowlist:output_type -> jobward.v1.GetAllowlistResponse
-	6,  // 27: jobward.v1.AllowlistService.UpdateSettings:output_type -> jobward.v1.UpdateSettingsResponse
-	8,  // 28: jobward.v1.AllowlistService.AddEntry:output_type -> jobward.v1.AddEntryResponse
-	10, // 29: jobward.v1.AllowlistService.UpdateEntry:output_type -> jobward.v1.UpdateEntryResponse
-	12, // 30: jobward.v1.AllowlistService.RemoveEntry:output_type -> jobward.v1.RemoveEntryResponse
-	14, // 31: jobward.v1.AllowlistService.ListEntries:output_type -> jobward.v1.ListEntriesResponse
-	16, // 32: jobward.v1.AllowlistService.ListListings:output_type -> jobward.v1.ListListingsResponse
-	26, // [26:33] is the sub-list for method output_type
-	19, // [19:26] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	19, // 2: jobward.v1.UpdateSettingsRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	1,  // 3: jobward.v1.UpdateSettingsResponse.settings:type_name -> jobward.v1.AllowlistSettings
+	20, // 4: jobward.v1.UpdateSettingsResponse.receipt:type_name -> jobward.v1.Receipt
+	0,  // 5: jobward.v1.AddEntryRequest.direction:type_name -> jobward.v1.Direction
+	2,  // 6: jobward.v1.AddEntryRequest.entry:type_name -> jobward.v1.AllowlistEntry
+	19, // 7: jobward.v1.AddEntryRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	2,  // 8: jobward.v1.AddEntryResponse.entry:type_name -> jobward.v1.AllowlistEntry
+	20, // 9: jobward.v1.AddEntryResponse.receipt:type_name -> jobward.v1.Receipt
+	2,  // 10: jobward.v1.UpdateEntryRequest.entry:type_name -> jobward.v1.AllowlistEntry
+	19, // 11: jobward.v1.UpdateEntryRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	2,  // 12: jobward.v1.UpdateEntryResponse.entry:type_name -> jobward.v1.AllowlistEntry
+	20, // 13: jobward.v1.UpdateEntryResponse.receipt:type_name -> jobward.v1.Receipt
+	0,  // 14: jobward.v1.RemoveEntryRequest.direction:type_name -> jobward.v1.Direction
+	18, // 15: jobward.v1.RemoveEntryRequest.scope:type_name -> jobward.v1.Scope
+	19, // 16: jobward.v1.RemoveEntryRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	20, // 17: jobward.v1.RemoveEntryResponse.receipt:type_name -> jobward.v1.Receipt
+	0,  // 18: jobward.v1.ListEntriesRequest.direction:type_name -> jobward.v1.Direction
+	2,  // 19: jobward.v1.ListEntriesResponse.entries:type_name -> jobward.v1.AllowlistEntry
+	0,  // 20: jobward.v1.ListListingsRequest.direction:type_name -> jobward.v1.Direction
+	17, // 21: jobward.v1.ListListingsResponse.listings:type_name -> jobward.v1.Listing
+	2,  // 22: jobward.v1.Listing.entry:type_name -> jobward.v1.AllowlistEntry
+	3,  // 23: jobward.v1.AllowlistService.GetAllowlist:input_type -> jobward.v1.GetAllowlistRequest
+	5,  // 24: jobward.v1.AllowlistService.UpdateSettings:input_type -> jobward.v1.UpdateSettingsRequest
+	7,  // 25: jobward.v1.AllowlistService.AddEntry:input_type -> jobward.v1.AddEntryRequest
+	9,  // 26: jobward.v1.AllowlistService.UpdateEntry:input_type -> jobward.v1.UpdateEntryRequest
+	11, // 27: jobward.v1.AllowlistService.RemoveEntry:input_type -> jobward.v1.RemoveEntryRequest
+	13, // 28: jobward.v1.AllowlistService.ListEntries:input_type -> jobward.v1.ListEntriesRequest
+	15, // 29: jobward.v1.AllowlistService.ListListings:input_type -> jobward.v1.ListListingsRequest
+	4,  // 30: jobward.v1.AllowlistService.GetAllowlist:output_type -> jobward.v1.GetAllowlistResponse
+	6,  // 31: jobward.v1.AllowlistService.UpdateSettings:output_type -> jobward.v1.UpdateSettingsResponse
+	8,  // 32: jobward.v1.AllowlistService.AddEntry:output_type -> jobward.v1.AddEntryResponse
+	10, // 33: jobward.v1.AllowlistService.UpdateEntry:output_type -> jobward.v1.UpdateEntryResponse
+	12, // 34: jobward.v1.AllowlistService.RemoveEntry:output_type -> jobward.v1.RemoveEntryResponse
+	14, // 35: jobward.v1.AllowlistService.ListEntries:output_type -> jobward.v1.ListEntriesResponse
+	16, // 36: jobward.v1.AllowlistService.ListListings:output_type -> jobward.v1.ListListingsResponse
+	30, // [30:37] is the sub-list for method output_type
+	23, // [23:30] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_jobward_v1_allowlist_proto_init() }

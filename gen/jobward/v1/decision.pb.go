@@ -23,13 +23,10 @@ const (
 )
 
 // CheckRequest is one question about one token. It is checked by hand rather than by rules, because it is the hot path.
-//
-// Field numbers 7 to 12 here, 4 to 9 in BatchCheckRequest and CheckStreamRequest, and 3 to 8 in IntrospectRequest are kept free for
-// Watch: the generation that a caching caller asks in, its epoch, and the revision it has applied.
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text that was shown as a token. Required. More than 128 bytes, or text that is no job token, is answered by
-	// REASON_TOKEN_MALFORMED and no error.
+	// The text that was shown as a token. Required unless token_digest is set. More than 128 bytes, or text that is no job token, is
+	// answered by REASON_TOKEN_MALFORMED and no error.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The project asked for, by id: 1 to 2^53-1, or zero to name it by path.
 	TargetProjectId int64 `protobuf:"varint,2,opt,name=target_project_id,json=targetProjectId,proto3" json:"target_project_id,omitempty"`
@@ -42,7 +39,16 @@ type CheckRequest struct {
 	Surface Surface `protobuf:"varint,5,opt,name=surface,proto3,enum=jobward.v1.Surface" json:"surface,omitempty"`
 	// The answer is judged at this revision or a later one; zero asks for nothing. A caller that has seen a revision in another answer or
 	// a receipt names it here.
-	MinRevision   uint64 `protobuf:"varint,6,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	MinRevision uint64 `protobuf:"varint,6,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// The generation that a caching caller asks in (see WatchService), zero for none. When it lives at this PDP and is the caller's own, the
+	// answer has an answer_number and may be kept in that generation.
+	Generation uint64 `protobuf:"fixed64,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The epoch that the caller holds to: its counter. A PDP that is not as far does not answer (UNAVAILABLE, BEHIND). Zero asks for nothing.
+	// In a later epoch min_revision means nothing and is not looked at.
+	Epoch uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The SHA-256 of the whole token, 32 bytes, instead of the token: sidecars keep no tokens and pass none on. 32 zero bytes stand for a
+	// text that is no job token.
+	TokenDigest   []byte `protobuf:"bytes,9,opt,name=token_digest,json=tokenDigest,proto3" json:"token_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -117,6 +123,27 @@ func (x *CheckRequest) GetMinRevision() uint64 {
 		return x.MinRevision
 	}
 	return 0
+}
+
+func (x *CheckRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CheckRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *CheckRequest) GetTokenDigest() []byte {
+	if x != nil {
+		return x.TokenDigest
+	}
+	return nil
 }
 
 // CheckResponse is the answer to Check.
@@ -241,12 +268,18 @@ func (x *Question) GetSurface() Surface {
 // BatchCheckRequest asks many questions about one token.
 type BatchCheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text that was shown as a token, as in CheckRequest.
+	// The text that was shown as a token, as in CheckRequest. Required unless token_digest is set.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The questions, 1 to 1000.
 	Questions []*Question `protobuf:"bytes,2,rep,name=questions,proto3" json:"questions,omitempty"`
 	// The answers are judged at this revision or a later one; zero asks for nothing.
-	MinRevision   uint64 `protobuf:"varint,3,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	MinRevision uint64 `protobuf:"varint,3,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// The generation that a caching caller asks in, as in CheckRequest.
+	Generation uint64 `protobuf:"fixed64,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The epoch that the caller holds to, as in CheckRequest.
+	Epoch uint64 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The SHA-256 of the token instead of the token, as in CheckRequest.
+	TokenDigest   []byte `protobuf:"bytes,6,opt,name=token_digest,json=tokenDigest,proto3" json:"token_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,6 +333,27 @@ func (x *BatchCheckRequest) GetMinRevision() uint64 {
 		return x.MinRevision
 	}
 	return 0
+}
+
+func (x *BatchCheckRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *BatchCheckRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *BatchCheckRequest) GetTokenDigest() []byte {
+	if x != nil {
+		return x.TokenDigest
+	}
+	return nil
 }
 
 // BatchCheckResponse answers BatchCheck.
@@ -725,7 +779,7 @@ var File_jobward_v1_decision_proto protoreflect.FileDescriptor
 const file_jobward_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"\x19jobward/v1/decision.proto\x12\n" +
-	"jobward.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16jobward/v1/types.proto\"\xf7\x01\n" +
+	"jobward.v1\x1a\x1bbuf/validate/validate.proto\x1a\x16jobward/v1/types.proto\"\xd0\x02\n" +
 	"\fCheckRequest\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12*\n" +
 	"\x11target_project_id\x18\x02 \x01(\x03R\x0ftargetProjectId\x12.\n" +
@@ -734,7 +788,12 @@ const file_jobward_v1_decision_proto_rawDesc = "" +
 	"permission\x18\x04 \x01(\tR\n" +
 	"permission\x12-\n" +
 	"\asurface\x18\x05 \x01(\x0e2\x13.jobward.v1.SurfaceR\asurface\x12!\n" +
-	"\fmin_revision\x18\x06 \x01(\x04R\vminRevision\"A\n" +
+	"\fmin_revision\x18\x06 \x01(\x04R\vminRevision\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x06R\n" +
+	"generation\x12\x14\n" +
+	"\x05epoch\x18\b \x01(\x04R\x05epoch\x12!\n" +
+	"\ftoken_digest\x18\t \x01(\fR\vtokenDigest\"A\n" +
 	"\rCheckResponse\x120\n" +
 	"\bdecision\x18\x01 \x01(\v2\x14.jobward.v1.DecisionR\bdecision\"\xb5\x01\n" +
 	"\bQuestion\x12*\n" +
@@ -743,11 +802,16 @@ const file_jobward_v1_decision_proto_rawDesc = "" +
 	"\n" +
 	"permission\x18\x03 \x01(\tR\n" +
 	"permission\x12-\n" +
-	"\asurface\x18\x04 \x01(\x0e2\x13.jobward.v1.SurfaceR\asurface\"\x85\x01\n" +
+	"\asurface\x18\x04 \x01(\x0e2\x13.jobward.v1.SurfaceR\asurface\"\xde\x01\n" +
 	"\x11BatchCheckRequest\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x122\n" +
 	"\tquestions\x18\x02 \x03(\v2\x14.jobward.v1.QuestionR\tquestions\x12!\n" +
-	"\fmin_revision\x18\x03 \x01(\x04R\vminRevision\"H\n" +
+	"\fmin_revision\x18\x03 \x01(\x04R\vminRevision\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x06R\n" +
+	"generation\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12!\n" +
+	"\ftoken_digest\x18\x06 \x01(\fR\vtokenDigest\"H\n" +
 	"\x12BatchCheckResponse\x122\n" +
 	"\tdecisions\x18\x01 \x03(\v2\x14.jobward.v1.DecisionR\tdecisions\"\\\n" +
 	"\x12CheckStreamRequest\x12\x0e\n" +

@@ -795,6 +795,8 @@ type ApplyChangesRequest struct {
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait ReceiptWait `protobuf:"varint,5,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	// The batch is applied only if none of the records that it would change was changed after this revision, else ABORTED. Zero applies it
 	// in any case.
 	ExpectedRevision uint64 `protobuf:"varint,4,opt,name=expected_revision,json=expectedRevision,proto3" json:"expected_revision,omitempty"`
@@ -851,6 +853,13 @@ func (x *ApplyChangesRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *ApplyChangesRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 func (x *ApplyChangesRequest) GetExpectedRevision() uint64 {
@@ -1010,7 +1019,9 @@ type SyncHeader struct {
 	// that are being deleted. INVALID_ARGUMENT for one that the PDP has not reached.
 	AsOfRevision uint64 `protobuf:"varint,1,opt,name=as_of_revision,json=asOfRevision,proto3" json:"as_of_revision,omitempty"`
 	// Says what would happen and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,3,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1057,6 +1068,13 @@ func (x *SyncHeader) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *SyncHeader) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // SyncRecords is a piece of the world: at most 5,000 records in one message, in any order.
@@ -1334,7 +1352,9 @@ type BeginProjectDeletionRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,4,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1388,6 +1408,13 @@ func (x *BeginProjectDeletionRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *BeginProjectDeletionRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // BeginProjectDeletionResponse answers BeginProjectDeletion.
@@ -1445,7 +1472,9 @@ type FinishProjectDeletionRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,4,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1499,6 +1528,13 @@ func (x *FinishProjectDeletionRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *FinishProjectDeletionRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // FinishProjectDeletionResponse answers FinishProjectDeletion.
@@ -1558,7 +1594,9 @@ type BlockUserRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,5,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1621,6 +1659,13 @@ func (x *BlockUserRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *BlockUserRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
+}
+
 // BlockUserResponse answers BlockUser.
 type BlockUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1676,7 +1721,9 @@ type UnblockUserRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,4,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1730,6 +1777,13 @@ func (x *UnblockUserRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UnblockUserRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // UnblockUserResponse answers UnblockUser.
@@ -2833,7 +2887,9 @@ type UpdateInstanceSettingsRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,9,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,9,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,10,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2929,6 +2985,13 @@ func (x *UpdateInstanceSettingsRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateInstanceSettingsRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // UpdateInstanceSettingsResponse answers UpdateInstanceSettings.
@@ -3270,7 +3333,9 @@ type UpdateCatalogueRequest struct {
 	// nothing again and succeeds; another call with the same id is INVALID_ARGUMENT.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,5,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3331,6 +3396,13 @@ func (x *UpdateCatalogueRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *UpdateCatalogueRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // UpdateCatalogueResponse answers UpdateCatalogue.
@@ -3644,12 +3716,13 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x0eremove_user_id\x18\x06 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01H\x00R\fremoveUserId\x12?\n" +
 	"\x0eset_membership\x18\a \x01(\v2\x16.jobward.v1.MembershipH\x00R\rsetMembership\x12H\n" +
 	"\x11remove_membership\x18\b \x01(\v2\x19.jobward.v1.MembershipKeyH\x00R\x10removeMembershipB\x0f\n" +
-	"\x06change\x12\x05\xbaH\x02\b\x01\"\xd5\x01\n" +
+	"\x06change\x12\x05\xbaH\x02\b\x01\"\x9b\x02\n" +
 	"\x13ApplyChangesRequest\x129\n" +
 	"\achanges\x18\x01 \x03(\v2\x12.jobward.v1.ChangeB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\achanges\x121\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12+\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x05 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\x12+\n" +
 	"\x11expected_revision\x18\x04 \x01(\x04R\x10expectedRevision\"_\n" +
 	"\x14ApplyChangesResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\x05R\achanged\x12-\n" +
@@ -3657,11 +3730,12 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x10SyncWorldRequest\x120\n" +
 	"\x06header\x18\x01 \x01(\v2\x16.jobward.v1.SyncHeaderH\x00R\x06header\x123\n" +
 	"\arecords\x18\x02 \x01(\v2\x17.jobward.v1.SyncRecordsH\x00R\arecordsB\r\n" +
-	"\x04part\x12\x05\xbaH\x02\b\x01\"W\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\x9d\x01\n" +
 	"\n" +
 	"SyncHeader\x12$\n" +
 	"\x0eas_of_revision\x18\x01 \x01(\x04R\fasOfRevision\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\xf7\x01\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x03 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\"\xf7\x01\n" +
 	"\vSyncRecords\x124\n" +
 	"\x06groups\x18\x01 \x03(\v2\x11.jobward.v1.GroupB\t\xbaH\x06\x92\x01\x03\x10\x88'R\x06groups\x12:\n" +
 	"\bprojects\x18\x02 \x03(\v2\x13.jobward.v1.ProjectB\t\xbaH\x06\x92\x01\x03\x10\x88'R\bprojects\x121\n" +
@@ -3682,37 +3756,41 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\aupdated\x18\x02 \x01(\x03R\aupdated\x12\x18\n" +
 	"\aremoved\x18\x03 \x01(\x03R\aremoved\x12\x18\n" +
 	"\ayounger\x18\x04 \x01(\x03R\ayounger\x12\x1c\n" +
-	"\tunchanged\x18\x05 \x01(\x03R\tunchanged\"\xa6\x01\n" +
+	"\tunchanged\x18\x05 \x01(\x03R\tunchanged\"\xec\x01\n" +
 	"\x1bBeginProjectDeletionRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x121\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"M\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x04 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\"M\n" +
 	"\x1cBeginProjectDeletionResponse\x12-\n" +
-	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xa7\x01\n" +
+	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xed\x01\n" +
 	"\x1cFinishProjectDeletionRequest\x12/\n" +
 	"\n" +
 	"project_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\tprojectId\x121\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"N\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x04 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\"N\n" +
 	"\x1dFinishProjectDeletionResponse\x12-\n" +
-	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xce\x01\n" +
+	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x94\x02\n" +
 	"\x10BlockUserRequest\x12)\n" +
 	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06userId\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x15.jobward.v1.UserStateB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x01R\x05state\x121\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"B\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x05 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\"B\n" +
 	"\x11BlockUserResponse\x12-\n" +
-	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\x97\x01\n" +
+	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xdd\x01\n" +
 	"\x12UnblockUserRequest\x12)\n" +
 	"\auser_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\x06userId\x121\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"D\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x04 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\"D\n" +
 	"\x13UnblockUserResponse\x12-\n" +
 	"\areceipt\x18\x01 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xe5\x01\n" +
 	"\x0fGetGroupRequest\x12+\n" +
@@ -3783,7 +3861,7 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x1bGetInstanceSettingsResponse\x128\n" +
 	"\bsettings\x18\x01 \x01(\v2\x1c.jobward.v1.InstanceSettingsR\bsettings\x12+\n" +
 	"\x11settings_revision\x18\x02 \x01(\x04R\x10settingsRevision\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd4\x06\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\x9a\a\n" +
 	"\x1dUpdateInstanceSettingsRequest\x126\n" +
 	"\x0eacting_user_id\x18\x01 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x00R\factingUserId\x12K\n" +
 	"\fpublic_scope\x18\x02 \x01(\x0e2\x17.jobward.v1.PublicScopeB\n" +
@@ -3797,7 +3875,9 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\x11expected_revision\x18\a \x01(\x04H\x05R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\b \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly:\xcd\x01\xbaH\xc9\x01\x1a\xc6\x01\n" +
+	"\rvalidate_only\x18\t \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\n" +
+	" \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait:\xcd\x01\xbaH\xc9\x01\x1a\xc6\x01\n" +
 	"\x17public_scope.or_another\x12\x18set at least one setting\x1a\x90\x01has(this.public_scope) || has(this.enforce_inbound) || has(this.anyone_can_pull) || has(this.max_project_entries) || has(this.max_group_entries)B\x0f\n" +
 	"\r_public_scopeB\x12\n" +
 	"\x10_enforce_inboundB\x12\n" +
@@ -3831,13 +3911,14 @@ const file_jobward_v1_directory_proto_rawDesc = "" +
 	"\vpermissions\x18\x02 \x03(\v2\x16.jobward.v1.PermissionR\vpermissions\x12\x1a\n" +
 	"\bpolicies\x18\x03 \x03(\tR\bpolicies\x12-\n" +
 	"\x12catalogue_revision\x18\x04 \x01(\x04R\x11catalogueRevision\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision\"\xdf\x01\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\"\xa5\x02\n" +
 	"\x16UpdateCatalogueRequest\x12%\n" +
 	"\bdocument\x18\x01 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\bdocument\x120\n" +
 	"\x11expected_revision\x18\x02 \x01(\x04H\x00R\x10expectedRevision\x88\x01\x01\x121\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnlyB\x14\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x05 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWaitB\x14\n" +
 	"\x12_expected_revision\"j\n" +
 	"\x17UpdateCatalogueResponse\x12 \n" +
 	"\vpermissions\x18\x01 \x01(\x05R\vpermissions\x12-\n" +
@@ -3959,11 +4040,12 @@ var file_jobward_v1_directory_proto_goTypes = []any{
 	(UserState)(0),                         // 53: jobward.v1.UserState
 	(*Scope)(nil),                          // 54: jobward.v1.Scope
 	(Role)(0),                              // 55: jobward.v1.Role
-	(*Receipt)(nil),                        // 56: jobward.v1.Receipt
-	(PublicScope)(0),                       // 57: jobward.v1.PublicScope
-	(Surface)(0),                           // 58: jobward.v1.Surface
-	(*timestamppb.Timestamp)(nil),          // 59: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 60: google.protobuf.Duration
+	(ReceiptWait)(0),                       // 56: jobward.v1.ReceiptWait
+	(*Receipt)(nil),                        // 57: jobward.v1.Receipt
+	(PublicScope)(0),                       // 58: jobward.v1.PublicScope
+	(Surface)(0),                           // 59: jobward.v1.Surface
+	(*timestamppb.Timestamp)(nil),          // 60: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 61: google.protobuf.Duration
 }
 var file_jobward_v1_directory_proto_depIdxs = []int32{
 	49, // 0: jobward.v1.Group.visibility:type_name -> jobward.v1.Visibility
@@ -3983,86 +4065,94 @@ var file_jobward_v1_directory_proto_depIdxs = []int32{
 	5,  // 14: jobward.v1.Change.set_membership:type_name -> jobward.v1.Membership
 	6,  // 15: jobward.v1.Change.remove_membership:type_name -> jobward.v1.MembershipKey
 	7,  // 16: jobward.v1.ApplyChangesRequest.changes:type_name -> jobward.v1.Change
-	56, // 17: jobward.v1.ApplyChangesResponse.receipt:type_name -> jobward.v1.Receipt
-	11, // 18: jobward.v1.SyncWorldRequest.header:type_name -> jobward.v1.SyncHeader
-	12, // 19: jobward.v1.SyncWorldRequest.records:type_name -> jobward.v1.SyncRecords
-	1,  // 20: jobward.v1.SyncRecords.groups:type_name -> jobward.v1.Group
-	2,  // 21: jobward.v1.SyncRecords.projects:type_name -> jobward.v1.Project
-	4,  // 22: jobward.v1.SyncRecords.users:type_name -> jobward.v1.User
-	5,  // 23: jobward.v1.SyncRecords.memberships:type_name -> jobward.v1.Membership
-	14, // 24: jobward.v1.SyncWorldResponse.groups:type_name -> jobward.v1.Difference
-	14, // 25: jobward.v1.SyncWorldResponse.projects:type_name -> jobward.v1.Difference
-	14, // 26: jobward.v1.SyncWorldResponse.users:type_name -> jobward.v1.Difference
-	14, // 27: jobward.v1.SyncWorldResponse.memberships:type_name -> jobward.v1.Difference
-	56, // 28: jobward.v1.SyncWorldResponse.receipt:type_name -> jobward.v1.Receipt
-	56, // 29: jobward.v1.BeginProjectDeletionResponse.receipt:type_name -> jobward.v1.Receipt
-	56, // 30: jobward.v1.FinishProjectDeletionResponse.receipt:type_name -> jobward.v1.Receipt
-	53, // 31: jobward.v1.BlockUserRequest.state:type_name -> jobward.v1.UserState
-	56, // 32: jobward.v1.BlockUserResponse.receipt:type_name -> jobward.v1.Receipt
-	56, // 33: jobward.v1.UnblockUserResponse.receipt:type_name -> jobward.v1.Receipt
-	1,  // 34: jobward.v1.GetGroupResponse.group:type_name -> jobward.v1.Group
-	1,  // 35: jobward.v1.ListGroupsResponse.groups:type_name -> jobward.v1.Group
-	2,  // 36: jobward.v1.GetProjectResponse.project:type_name -> jobward.v1.Project
-	2,  // 37: jobward.v1.ListProjectsResponse.projects:type_name -> jobward.v1.Project
-	4,  // 38: jobward.v1.GetUserResponse.user:type_name -> jobward.v1.User
-	4,  // 39: jobward.v1.ListUsersResponse.users:type_name -> jobward.v1.User
-	54, // 40: jobward.v1.ListMembersRequest.scope:type_name -> jobward.v1.Scope
-	5,  // 41: jobward.v1.ListMembersResponse.memberships:type_name -> jobward.v1.Membership
-	57, // 42: jobward.v1.InstanceSettings.public_scope:type_name -> jobward.v1.PublicScope
-	37, // 43: jobward.v1.GetInstanceSettingsResponse.settings:type_name -> jobward.v1.InstanceSettings
-	57, // 44: jobward.v1.UpdateInstanceSettingsRequest.public_scope:type_name -> jobward.v1.PublicScope
-	37, // 45: jobward.v1.UpdateInstanceSettingsResponse.settings:type_name -> jobward.v1.InstanceSettings
-	56, // 46: jobward.v1.UpdateInstanceSettingsResponse.receipt:type_name -> jobward.v1.Receipt
-	58, // 47: jobward.v1.Permission.surface:type_name -> jobward.v1.Surface
-	0,  // 48: jobward.v1.Permission.action:type_name -> jobward.v1.Action
-	55, // 49: jobward.v1.Permission.role:type_name -> jobward.v1.Role
-	51, // 50: jobward.v1.Permission.features:type_name -> jobward.v1.Feature
-	51, // 51: jobward.v1.Permission.exempt_features:type_name -> jobward.v1.Feature
-	42, // 52: jobward.v1.GetCatalogueResponse.permissions:type_name -> jobward.v1.Permission
-	56, // 53: jobward.v1.UpdateCatalogueResponse.receipt:type_name -> jobward.v1.Receipt
-	59, // 54: jobward.v1.GetStatusResponse.pdp_time:type_name -> google.protobuf.Timestamp
-	60, // 55: jobward.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
-	8,  // 56: jobward.v1.DirectoryService.ApplyChanges:input_type -> jobward.v1.ApplyChangesRequest
-	10, // 57: jobward.v1.DirectoryService.SyncWorld:input_type -> jobward.v1.SyncWorldRequest
-	15, // 58: jobward.v1.DirectoryService.BeginProjectDeletion:input_type -> jobward.v1.BeginProjectDeletionRequest
-	17, // 59: jobward.v1.DirectoryService.FinishProjectDeletion:input_type -> jobward.v1.FinishProjectDeletionRequest
-	19, // 60: jobward.v1.DirectoryService.BlockUser:input_type -> jobward.v1.BlockUserRequest
-	21, // 61: jobward.v1.DirectoryService.UnblockUser:input_type -> jobward.v1.UnblockUserRequest
-	23, // 62: jobward.v1.DirectoryService.GetGroup:input_type -> jobward.v1.GetGroupRequest
-	25, // 63: jobward.v1.DirectoryService.ListGroups:input_type -> jobward.v1.ListGroupsRequest
-	27, // 64: jobward.v1.DirectoryService.GetProject:input_type -> jobward.v1.GetProjectRequest
-	29, // 65: jobward.v1.DirectoryService.ListProjects:input_type -> jobward.v1.ListProjectsRequest
-	31, // 66: jobward.v1.DirectoryService.GetUser:input_type -> jobward.v1.GetUserRequest
-	33, // 67: jobward.v1.DirectoryService.ListUsers:input_type -> jobward.v1.ListUsersRequest
-	35, // 68: jobward.v1.DirectoryService.ListMembers:input_type -> jobward.v1.ListMembersRequest
-	38, // 69: jobward.v1.DirectoryService.GetInstanceSettings:input_type -> jobward.v1.GetInstanceSettingsRequest
-	40, // 70: jobward.v1.DirectoryService.UpdateInstanceSettings:input_type -> jobward.v1.UpdateInstanceSettingsRequest
-	43, // 71: jobward.v1.DirectoryService.GetCatalogue:input_type -> jobward.v1.GetCatalogueRequest
-	45, // 72: jobward.v1.DirectoryService.UpdateCatalogue:input_type -> jobward.v1.UpdateCatalogueRequest
-	47, // 73: jobward.v1.DirectoryService.GetStatus:input_type -> jobward.v1.GetStatusRequest
-	9,  // 74: jobward.v1.DirectoryService.ApplyChanges:output_type -> jobward.v1.ApplyChangesResponse
-	13, // 75: jobward.v1.DirectoryService.SyncWorld:output_type -> jobward.v1.SyncWorldResponse
-	16, // 76: jobward.v1.DirectoryService.BeginProjectDeletion:output_type -> jobward.v1.BeginProjectDeletionResponse
-	18, // 77: jobward.v1.DirectoryService.FinishProjectDeletion:output_type -> jobward.v1.FinishProjectDeletionResponse
-	20, // 78: jobward.v1.DirectoryService.BlockUser:output_type -> jobward.v1.BlockUserResponse
-	22, // 79: jobward.v1.DirectoryService.UnblockUser:output_type -> jobward.v1.UnblockUserResponse
-	24, // 80: jobward.v1.DirectoryService.GetGroup:output_type -> jobward.v1.GetGroupResponse
-	26, // 81: jobward.v1.DirectoryService.ListGroups:output_type -> jobward.v1.ListGroupsResponse
-	28, // 82: jobward.v1.DirectoryService.GetProject:output_type -> jobward.v1.GetProjectResponse
-	30, // 83: jobward.v1.DirectoryService.ListProjects:output_type -> jobward.v1.ListProjectsResponse
-	32, // 84: jobward.v1.DirectoryService.GetUser:output_type -> jobward.v1.GetUserResponse
-	34, // 85: jobward.v1.DirectoryService.ListUsers:output_type -> jobward.v1.ListUsersResponse
-	36, // 86: jobward.v1.DirectoryService.ListMembers:output_type -> jobward.v1.ListMembersResponse
-	39, // 87: jobward.v1.DirectoryService.GetInstanceSettings:output_type -> jobward.v1.GetInstanceSettingsResponse
-	41, // 88: jobward.v1.DirectoryService.UpdateInstanceSettings:output_type -> jobward.v1.UpdateInstanceSettingsResponse
-	44, // 89: jobward.v1.DirectoryService.GetCatalogue:output_type -> jobward.v1.GetCatalogueResponse
-	46, // 90: jobward.v1.DirectoryService.UpdateCatalogue:output_type -> jobward.v1.UpdateCatalogueResponse
-	48, // 91: jobward.v1.DirectoryService.GetStatus:output_type -> jobward.v1.GetStatusResponse
-	74, // [74:92] is the sub-list for method output_type
-	56, // [56:74] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	56, // 17: jobward.v1.ApplyChangesRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	57, // 18: jobward.v1.ApplyChangesResponse.receipt:type_name -> jobward.v1.Receipt
+	11, // 19: jobward.v1.SyncWorldRequest.header:type_name -> jobward.v1.SyncHeader
+	12, // 20: jobward.v1.SyncWorldRequest.records:type_name -> jobward.v1.SyncRecords
+	56, // 21: jobward.v1.SyncHeader.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	1,  // 22: jobward.v1.SyncRecords.groups:type_name -> jobward.v1.Group
+	2,  // 23: jobward.v1.SyncRecords.projects:type_name -> jobward.v1.Project
+	4,  // 24: jobward.v1.SyncRecords.users:type_name -> jobward.v1.User
+	5,  // 25: jobward.v1.SyncRecords.memberships:type_name -> jobward.v1.Membership
+	14, // 26: jobward.v1.SyncWorldResponse.groups:type_name -> jobward.v1.Difference
+	14, // 27: jobward.v1.SyncWorldResponse.projects:type_name -> jobward.v1.Difference
+	14, // 28: jobward.v1.SyncWorldResponse.users:type_name -> jobward.v1.Difference
+	14, // 29: jobward.v1.SyncWorldResponse.memberships:type_name -> jobward.v1.Difference
+	57, // 30: jobward.v1.SyncWorldResponse.receipt:type_name -> jobward.v1.Receipt
+	56, // 31: jobward.v1.BeginProjectDeletionRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	57, // 32: jobward.v1.BeginProjectDeletionResponse.receipt:type_name -> jobward.v1.Receipt
+	56, // 33: jobward.v1.FinishProjectDeletionRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	57, // 34: jobward.v1.FinishProjectDeletionResponse.receipt:type_name -> jobward.v1.Receipt
+	53, // 35: jobward.v1.BlockUserRequest.state:type_name -> jobward.v1.UserState
+	56, // 36: jobward.v1.BlockUserRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	57, // 37: jobward.v1.BlockUserResponse.receipt:type_name -> jobward.v1.Receipt
+	56, // 38: jobward.v1.UnblockUserRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	57, // 39: jobward.v1.UnblockUserResponse.receipt:type_name -> jobward.v1.Receipt
+	1,  // 40: jobward.v1.GetGroupResponse.group:type_name -> jobward.v1.Group
+	1,  // 41: jobward.v1.ListGroupsResponse.groups:type_name -> jobward.v1.Group
+	2,  // 42: jobward.v1.GetProjectResponse.project:type_name -> jobward.v1.Project
+	2,  // 43: jobward.v1.ListProjectsResponse.projects:type_name -> jobward.v1.Project
+	4,  // 44: jobward.v1.GetUserResponse.user:type_name -> jobward.v1.User
+	4,  // 45: jobward.v1.ListUsersResponse.users:type_name -> jobward.v1.User
+	54, // 46: jobward.v1.ListMembersRequest.scope:type_name -> jobward.v1.Scope
+	5,  // 47: jobward.v1.ListMembersResponse.memberships:type_name -> jobward.v1.Membership
+	58, // 48: jobward.v1.InstanceSettings.public_scope:type_name -> jobward.v1.PublicScope
+	37, // 49: jobward.v1.GetInstanceSettingsResponse.settings:type_name -> jobward.v1.InstanceSettings
+	58, // 50: jobward.v1.UpdateInstanceSettingsRequest.public_scope:type_name -> jobward.v1.PublicScope
+	56, // 51: jobward.v1.UpdateInstanceSettingsRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	37, // 52: jobward.v1.UpdateInstanceSettingsResponse.settings:type_name -> jobward.v1.InstanceSettings
+	57, // 53: jobward.v1.UpdateInstanceSettingsResponse.receipt:type_name -> jobward.v1.Receipt
+	59, // 54: jobward.v1.Permission.surface:type_name -> jobward.v1.Surface
+	0,  // 55: jobward.v1.Permission.action:type_name -> jobward.v1.Action
+	55, // 56: jobward.v1.Permission.role:type_name -> jobward.v1.Role
+	51, // 57: jobward.v1.Permission.features:type_name -> jobward.v1.Feature
+	51, // 58: jobward.v1.Permission.exempt_features:type_name -> jobward.v1.Feature
+	42, // 59: jobward.v1.GetCatalogueResponse.permissions:type_name -> jobward.v1.Permission
+	56, // 60: jobward.v1.UpdateCatalogueRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	57, // 61: jobward.v1.UpdateCatalogueResponse.receipt:type_name -> jobward.v1.Receipt
+	60, // 62: jobward.v1.GetStatusResponse.pdp_time:type_name -> google.protobuf.Timestamp
+	61, // 63: jobward.v1.GetStatusResponse.uptime:type_name -> google.protobuf.Duration
+	8,  // 64: jobward.v1.DirectoryService.ApplyChanges:input_type -> jobward.v1.ApplyChangesRequest
+	10, // 65: jobward.v1.DirectoryService.SyncWorld:input_type -> jobward.v1.SyncWorldRequest
+	15, // 66: jobward.v1.DirectoryService.BeginProjectDeletion:input_type -> jobward.v1.BeginProjectDeletionRequest
+	17, // 67: jobward.v1.DirectoryService.FinishProjectDeletion:input_type -> jobward.v1.FinishProjectDeletionRequest
+	19, // 68: jobward.v1.DirectoryService.BlockUser:input_type -> jobward.v1.BlockUserRequest
+	21, // 69: jobward.v1.DirectoryService.UnblockUser:input_type -> jobward.v1.UnblockUserRequest
+	23, // 70: jobward.v1.DirectoryService.GetGroup:input_type -> jobward.v1.GetGroupRequest
+	25, // 71: jobward.v1.DirectoryService.ListGroups:input_type -> jobward.v1.ListGroupsRequest
+	27, // 72: jobward.v1.DirectoryService.GetProject:input_type -> jobward.v1.GetProjectRequest
+	29, // 73: jobward.v1.DirectoryService.ListProjects:input_type -> jobward.v1.ListProjectsRequest
+	31, // 74: jobward.v1.DirectoryService.GetUser:input_type -> jobward.v1.GetUserRequest
+	33, // 75: jobward.v1.DirectoryService.ListUsers:input_type -> jobward.v1.ListUsersRequest
+	35, // 76: jobward.v1.DirectoryService.ListMembers:input_type -> jobward.v1.ListMembersRequest
+	38, // 77: jobward.v1.DirectoryService.GetInstanceSettings:input_type -> jobward.v1.GetInstanceSettingsRequest
+	40, // 78: jobward.v1.DirectoryService.UpdateInstanceSettings:input_type -> jobward.v1.UpdateInstanceSettingsRequest
+	43, // 79: jobward.v1.DirectoryService.GetCatalogue:input_type -> jobward.v1.GetCatalogueRequest
+	45, // 80: jobward.v1.DirectoryService.UpdateCatalogue:input_type -> jobward.v1.UpdateCatalogueRequest
+	47, // 81: jobward.v1.DirectoryService.GetStatus:input_type -> jobward.v1.GetStatusRequest
+	9,  // 82: jobward.v1.DirectoryService.ApplyChanges:output_type -> jobward.v1.ApplyChangesResponse
+	13, // 83: jobward.v1.DirectoryService.SyncWorld:output_type -> jobward.v1.SyncWorldResponse
+	16, // 84: jobward.v1.DirectoryService.BeginProjectDeletion:output_type -> jobward.v1.BeginProjectDeletionResponse
+	18, // 85: jobward.v1.DirectoryService.FinishProjectDeletion:output_type -> jobward.v1.FinishProjectDeletionResponse
+	20, // 86: jobward.v1.DirectoryService.BlockUser:output_type -> jobward.v1.BlockUserResponse
+	22, // 87: jobward.v1.DirectoryService.UnblockUser:output_type -> jobward.v1.UnblockUserResponse
+	24, // 88: jobward.v1.DirectoryService.GetGroup:output_type -> jobward.v1.GetGroupResponse
+	26, // 89: jobward.v1.DirectoryService.ListGroups:output_type -> jobward.v1.ListGroupsResponse
+	28, // 90: jobward.v1.DirectoryService.GetProject:output_type -> jobward.v1.GetProjectResponse
+	30, // 91: jobward.v1.DirectoryService.ListProjects:output_type -> jobward.v1.ListProjectsResponse
+	32, // 92: jobward.v1.DirectoryService.GetUser:output_type -> jobward.v1.GetUserResponse
+	34, // 93: jobward.v1.DirectoryService.ListUsers:output_type -> jobward.v1.ListUsersResponse
+	36, // 94: jobward.v1.DirectoryService.ListMembers:output_type -> jobward.v1.ListMembersResponse
+	39, // 95: jobward.v1.DirectoryService.GetInstanceSettings:output_type -> jobward.v1.GetInstanceSettingsResponse
+	41, // 96: jobward.v1.DirectoryService.UpdateInstanceSettings:output_type -> jobward.v1.UpdateInstanceSettingsResponse
+	44, // 97: jobward.v1.DirectoryService.GetCatalogue:output_type -> jobward.v1.GetCatalogueResponse
+	46, // 98: jobward.v1.DirectoryService.UpdateCatalogue:output_type -> jobward.v1.UpdateCatalogueResponse
+	48, // 99: jobward.v1.DirectoryService.GetStatus:output_type -> jobward.v1.GetStatusResponse
+	82, // [82:100] is the sub-list for method output_type
+	64, // [64:82] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_jobward_v1_directory_proto_init() }

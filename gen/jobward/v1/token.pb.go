@@ -388,7 +388,9 @@ type IssueRequest struct {
 	// repetition makes a new token and replaces the one before, because the PDP keeps no token that it could give again.
 	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Checks everything and issues nothing.
-	ValidateOnly  bool `protobuf:"varint,12,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,12,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt of a replaced token. A job's first token needs none.
+	ReceiptWait   ReceiptWait `protobuf:"varint,13,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +509,13 @@ func (x *IssueRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *IssueRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
+}
+
 // IssueResponse hands out the token.
 type IssueResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -590,8 +599,6 @@ func (x *IssueResponse) GetReceipt() *Receipt {
 }
 
 // RevokeRequest ends jobs. It names 1 to 1000 jobs and tokens together.
-//
-// Field numbers 6 to 9 are kept free for how to wait for the receipt.
 type RevokeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The jobs, by id.
@@ -603,7 +610,9 @@ type RevokeRequest struct {
 	// Names this call in the PDP's log: at most 128 bytes of printable ASCII without spaces. Revoking can be repeated without it.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Says what would happen and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,6,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -671,6 +680,13 @@ func (x *RevokeRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *RevokeRequest) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // RevokeResponse says what became of each.
@@ -934,10 +950,14 @@ func (x *KeepAliveResponse) GetRevision() uint64 {
 // IntrospectRequest asks whose token this is. The rules are those of CheckRequest.
 type IntrospectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The text that was shown as a token: required. Checked by hand.
+	// The text that was shown as a token: required unless token_digest is set. Checked by hand.
 	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// The answer is judged at this revision or a later one; zero asks for nothing.
-	MinRevision   uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	MinRevision uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
+	// The SHA-256 of the token instead of the token, as in CheckRequest.
+	TokenDigest []byte `protobuf:"bytes,3,opt,name=token_digest,json=tokenDigest,proto3" json:"token_digest,omitempty"`
+	// The epoch that the caller holds to, as in CheckRequest.
+	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -986,7 +1006,21 @@ func (x *IntrospectRequest) GetMinRevision() uint64 {
 	return 0
 }
 
-// IntrospectResponse tells whose token it is. Field numbers 6 to 9 are kept free for Watch.
+func (x *IntrospectRequest) GetTokenDigest() []byte {
+	if x != nil {
+		return x.TokenDigest
+	}
+	return nil
+}
+
+func (x *IntrospectRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// IntrospectResponse tells whose token it is.
 type IntrospectResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the token shown opens anything at all.
@@ -1167,7 +1201,9 @@ type ReconcileHeader struct {
 	// How the jobs that are not listed ended.
 	Outcome Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=jobward.v1.Outcome" json:"outcome,omitempty"`
 	// Says what would happen and changes nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// How long to wait for the receipt.
+	ReceiptWait   ReceiptWait `protobuf:"varint,5,opt,name=receipt_wait,json=receiptWait,proto3,enum=jobward.v1.ReceiptWait" json:"receipt_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1228,6 +1264,13 @@ func (x *ReconcileHeader) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *ReconcileHeader) GetReceiptWait() ReceiptWait {
+	if x != nil {
+		return x.ReceiptWait
+	}
+	return ReceiptWait_RECEIPT_WAIT_UNSPECIFIED
 }
 
 // JobIds is a piece of a list of jobs. A whole list has at most 2,000,000.
@@ -1667,7 +1710,7 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"\x12heartbeat_deadline\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x11heartbeatDeadline\x125\n" +
 	"\bend_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12!\n" +
 	"\fend_revision\x18\x11 \x01(\x04R\vendRevision\x12*\n" +
-	"\x06limits\x18\x12 \x01(\v2\x12.jobward.v1.LimitsR\x06limits\"\x94\x06\n" +
+	"\x06limits\x18\x12 \x01(\v2\x12.jobward.v1.LimitsR\x06limits\"\xda\x06\n" +
 	"\fIssueRequest\x12+\n" +
 	"\x06job_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x05jobId\x12/\n" +
 	"\n" +
@@ -1687,7 +1730,8 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	" \v \f \rR\x06status\x121\n" +
 	"\n" +
 	"request_id\x18\v \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\f \x01(\bR\fvalidateOnly:\xa2\x01\xbaH\x9e\x01\x1a\x9b\x01\n" +
+	"\rvalidate_only\x18\f \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\r \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait:\xa2\x01\xbaH\x9e\x01\x1a\x9b\x01\n" +
 	"\"runner_id.needed_by_heartbeat_term\x12Bheartbeat_term needs a runner_id, whose KeepAlive calls prolong it\x1a1!has(this.heartbeat_term) || this.runner_id != ''\"\xea\x01\n" +
 	"\rIssueResponse\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12;\n" +
@@ -1695,14 +1739,15 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"expireTime\x126\n" +
 	"\tvalid_for\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bvalidFor\x12\x1a\n" +
 	"\breplaced\x18\x04 \x01(\bR\breplaced\x12-\n" +
-	"\areceipt\x18\x05 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xa4\x03\n" +
+	"\areceipt\x18\x05 \x01(\v2\x13.jobward.v1.ReceiptR\areceipt\"\xea\x03\n" +
 	"\rRevokeRequest\x125\n" +
 	"\ajob_ids\x18\x01 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\xe8\a\"\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x06jobIds\x12$\n" +
 	"\x06tokens\x18\x02 \x03(\tB\f\xbaH\x06\x92\x01\x03\x10\xe8\a\x80\x01\x01R\x06tokens\x127\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x13.jobward.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x121\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\trequestId\x12#\n" +
-	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly:\xa4\x01\xbaH\xa0\x01\x1a\x9d\x01\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x06 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait:\xa4\x01\xbaH\xa0\x01\x1a\x9d\x01\n" +
 	"\x13job_ids.with_tokens\x12'name 1 to 1000 jobs and tokens together\x1a]size(this.job_ids) + size(this.tokens) >= 1 && size(this.job_ids) + size(this.tokens) <= 1000\"s\n" +
 	"\x0eRevokeResponse\x122\n" +
 	"\aresults\x18\x01 \x03(\v2\x18.jobward.v1.RevokeResultR\aresults\x12-\n" +
@@ -1721,10 +1766,12 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"\rnext_deadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fnextDeadline\x12:\n" +
 	"\vnext_within\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"nextWithin\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision\"Q\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\"\x8a\x01\n" +
 	"\x11IntrospectRequest\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12!\n" +
-	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\"\xcb\x01\n" +
+	"\fmin_revision\x18\x02 \x01(\x04R\vminRevision\x12!\n" +
+	"\ftoken_digest\x18\x03 \x01(\fR\vtokenDigest\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"\xcb\x01\n" +
 	"\x12IntrospectResponse\x12\x12\n" +
 	"\x04live\x18\x01 \x01(\bR\x04live\x12*\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x12.jobward.v1.ReasonR\x06reason\x12!\n" +
@@ -1734,12 +1781,13 @@ const file_jobward_v1_token_proto_rawDesc = "" +
 	"\x10ReconcileRequest\x125\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.jobward.v1.ReconcileHeaderH\x00R\x06header\x12.\n" +
 	"\arunning\x18\x02 \x01(\v2\x12.jobward.v1.JobIdsH\x00R\arunningB\r\n" +
-	"\x04part\x12\x05\xbaH\x02\b\x01\"\xcf\x01\n" +
+	"\x04part\x12\x05\xbaH\x02\b\x01\"\x95\x02\n" +
 	"\x0fReconcileHeader\x12-\n" +
 	"\x0eas_of_revision\x18\x01 \x01(\x04B\a\xbaH\x042\x02(\x01R\fasOfRevision\x12/\n" +
 	"\trunner_id\x18\x02 \x01(\tB\x12\xbaH\x0fr\r(\x80\x012\b^[!-~]*$R\brunnerId\x127\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x13.jobward.v1.OutcomeB\b\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"?\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12D\n" +
+	"\freceipt_wait\x18\x05 \x01(\x0e2\x17.jobward.v1.ReceiptWaitB\b\xbaH\x05\x82\x01\x02\x10\x01R\vreceiptWait\"?\n" +
 	"\x06JobIds\x125\n" +
 	"\ajob_ids\x18\x01 \x03(\tB\x1c\xbaH\x19\x92\x01\x16\x10\x90N\"\x11r\x0f \x01(\x80\x012\b^[!-~]*$R\x06jobIds\"\x84\x02\n" +
 	"\x11ReconcileResponse\x12\x1a\n" +
@@ -1824,8 +1872,9 @@ var file_jobward_v1_token_proto_goTypes = []any{
 	(Reason)(0),                   // 22: jobward.v1.Reason
 	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(*Receipt)(nil),               // 25: jobward.v1.Receipt
-	(Outcome)(0),                  // 26: jobward.v1.Outcome
+	(ReceiptWait)(0),              // 25: jobward.v1.ReceiptWait
+	(*Receipt)(nil),               // 26: jobward.v1.Receipt
+	(Outcome)(0),                  // 27: jobward.v1.Outcome
 }
 var file_jobward_v1_token_proto_depIdxs = []int32{
 	20, // 0: jobward.v1.Limits.targets:type_name -> jobward.v1.Scope
@@ -1841,43 +1890,46 @@ var file_jobward_v1_token_proto_depIdxs = []int32{
 	24, // 10: jobward.v1.IssueRequest.timeout:type_name -> google.protobuf.Duration
 	24, // 11: jobward.v1.IssueRequest.heartbeat_term:type_name -> google.protobuf.Duration
 	21, // 12: jobward.v1.IssueRequest.status:type_name -> jobward.v1.JobStatus
-	23, // 13: jobward.v1.IssueResponse.expire_time:type_name -> google.protobuf.Timestamp
-	24, // 14: jobward.v1.IssueResponse.valid_for:type_name -> google.protobuf.Duration
-	25, // 15: jobward.v1.IssueResponse.receipt:type_name -> jobward.v1.Receipt
-	26, // 16: jobward.v1.RevokeRequest.outcome:type_name -> jobward.v1.Outcome
-	7,  // 17: jobward.v1.RevokeResponse.results:type_name -> jobward.v1.RevokeResult
-	25, // 18: jobward.v1.RevokeResponse.receipt:type_name -> jobward.v1.Receipt
-	0,  // 19: jobward.v1.RevokeResult.effect:type_name -> jobward.v1.RevokeEffect
-	23, // 20: jobward.v1.KeepAliveResponse.next_deadline:type_name -> google.protobuf.Timestamp
-	24, // 21: jobward.v1.KeepAliveResponse.next_within:type_name -> google.protobuf.Duration
-	22, // 22: jobward.v1.IntrospectResponse.reason:type_name -> jobward.v1.Reason
-	2,  // 23: jobward.v1.IntrospectResponse.job:type_name -> jobward.v1.Job
-	24, // 24: jobward.v1.IntrospectResponse.valid_for:type_name -> google.protobuf.Duration
-	13, // 25: jobward.v1.ReconcileRequest.header:type_name -> jobward.v1.ReconcileHeader
-	14, // 26: jobward.v1.ReconcileRequest.running:type_name -> jobward.v1.JobIds
-	26, // 27: jobward.v1.ReconcileHeader.outcome:type_name -> jobward.v1.Outcome
-	25, // 28: jobward.v1.ReconcileResponse.receipt:type_name -> jobward.v1.Receipt
-	2,  // 29: jobward.v1.GetJobResponse.job:type_name -> jobward.v1.Job
-	2,  // 30: jobward.v1.ListJobsResponse.jobs:type_name -> jobward.v1.Job
-	3,  // 31: jobward.v1.TokenService.Issue:input_type -> jobward.v1.IssueRequest
-	5,  // 32: jobward.v1.TokenService.Revoke:input_type -> jobward.v1.RevokeRequest
-	8,  // 33: jobward.v1.TokenService.KeepAlive:input_type -> jobward.v1.KeepAliveRequest
-	10, // 34: jobward.v1.TokenService.Introspect:input_type -> jobward.v1.IntrospectRequest
-	12, // 35: jobward.v1.TokenService.Reconcile:input_type -> jobward.v1.ReconcileRequest
-	16, // 36: jobward.v1.TokenService.GetJob:input_type -> jobward.v1.GetJobRequest
-	18, // 37: jobward.v1.TokenService.ListJobs:input_type -> jobward.v1.ListJobsRequest
-	4,  // 38: jobward.v1.TokenService.Issue:output_type -> jobward.v1.IssueResponse
-	6,  // 39: jobward.v1.TokenService.Revoke:output_type -> jobward.v1.RevokeResponse
-	9,  // 40: jobward.v1.TokenService.KeepAlive:output_type -> jobward.v1.KeepAliveResponse
-	11, // 41: jobward.v1.TokenService.Introspect:output_type -> jobward.v1.IntrospectResponse
-	15, // 42: jobward.v1.TokenService.Reconcile:output_type -> jobward.v1.ReconcileResponse
-	17, // 43: jobward.v1.TokenService.GetJob:output_type -> jobward.v1.GetJobResponse
-	19, // 44: jobward.v1.TokenService.ListJobs:output_type -> jobward.v1.ListJobsResponse
-	38, // [38:45] is the sub-list for method output_type
-	31, // [31:38] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	25, // 13: jobward.v1.IssueRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	23, // 14: jobward.v1.IssueResponse.expire_time:type_name -> google.protobuf.Timestamp
+	24, // 15: jobward.v1.IssueResponse.valid_for:type_name -> google.protobuf.Duration
+	26, // 16: jobward.v1.IssueResponse.receipt:type_name -> jobward.v1.Receipt
+	27, // 17: jobward.v1.RevokeRequest.outcome:type_name -> jobward.v1.Outcome
+	25, // 18: jobward.v1.RevokeRequest.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	7,  // 19: jobward.v1.RevokeResponse.results:type_name -> jobward.v1.RevokeResult
+	26, // 20: jobward.v1.RevokeResponse.receipt:type_name -> jobward.v1.Receipt
+	0,  // 21: jobward.v1.RevokeResult.effect:type_name -> jobward.v1.RevokeEffect
+	23, // 22: jobward.v1.KeepAliveResponse.next_deadline:type_name -> google.protobuf.Timestamp
+	24, // 23: jobward.v1.KeepAliveResponse.next_within:type_name -> google.protobuf.Duration
+	22, // 24: jobward.v1.IntrospectResponse.reason:type_name -> jobward.v1.Reason
+	2,  // 25: jobward.v1.IntrospectResponse.job:type_name -> jobward.v1.Job
+	24, // 26: jobward.v1.IntrospectResponse.valid_for:type_name -> google.protobuf.Duration
+	13, // 27: jobward.v1.ReconcileRequest.header:type_name -> jobward.v1.ReconcileHeader
+	14, // 28: jobward.v1.ReconcileRequest.running:type_name -> jobward.v1.JobIds
+	27, // 29: jobward.v1.ReconcileHeader.outcome:type_name -> jobward.v1.Outcome
+	25, // 30: jobward.v1.ReconcileHeader.receipt_wait:type_name -> jobward.v1.ReceiptWait
+	26, // 31: jobward.v1.ReconcileResponse.receipt:type_name -> jobward.v1.Receipt
+	2,  // 32: jobward.v1.GetJobResponse.job:type_name -> jobward.v1.Job
+	2,  // 33: jobward.v1.ListJobsResponse.jobs:type_name -> jobward.v1.Job
+	3,  // 34: jobward.v1.TokenService.Issue:input_type -> jobward.v1.IssueRequest
+	5,  // 35: jobward.v1.TokenService.Revoke:input_type -> jobward.v1.RevokeRequest
+	8,  // 36: jobward.v1.TokenService.KeepAlive:input_type -> jobward.v1.KeepAliveRequest
+	10, // 37: jobward.v1.TokenService.Introspect:input_type -> jobward.v1.IntrospectRequest
+	12, // 38: jobward.v1.TokenService.Reconcile:input_type -> jobward.v1.ReconcileRequest
+	16, // 39: jobward.v1.TokenService.GetJob:input_type -> jobward.v1.GetJobRequest
+	18, // 40: jobward.v1.TokenService.ListJobs:input_type -> jobward.v1.ListJobsRequest
+	4,  // 41: jobward.v1.TokenService.Issue:output_type -> jobward.v1.IssueResponse
+	6,  // 42: jobward.v1.TokenService.Revoke:output_type -> jobward.v1.RevokeResponse
+	9,  // 43: jobward.v1.TokenService.KeepAlive:output_type -> jobward.v1.KeepAliveResponse
+	11, // 44: jobward.v1.TokenService.Introspect:output_type -> jobward.v1.IntrospectResponse
+	15, // 45: jobward.v1.TokenService.Reconcile:output_type -> jobward.v1.ReconcileResponse
+	17, // 46: jobward.v1.TokenService.GetJob:output_type -> jobward.v1.GetJobResponse
+	19, // 47: jobward.v1.TokenService.ListJobs:output_type -> jobward.v1.ListJobsResponse
+	41, // [41:48] is the sub-list for method output_type
+	34, // [34:41] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_jobward_v1_token_proto_init() }

@@ -35,6 +35,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ReceiptWait is how long a call that changes something waits for its receipt.
+type ReceiptWait int32
+
+const (
+	// As RECEIPT_WAIT_EFFECTIVE.
+	ReceiptWait_RECEIPT_WAIT_UNSPECIFIED ReceiptWait = 0
+	// Until it is effective, or until shortly before the call's deadline. The wait is never longer than the longest lease with its margins.
+	ReceiptWait_RECEIPT_WAIT_EFFECTIVE ReceiptWait = 1
+	// Until the change is durable and visible here, and not for caches.
+	ReceiptWait_RECEIPT_WAIT_DURABLE ReceiptWait = 2
+)
+
+// Enum value maps for ReceiptWait.
+var (
+	ReceiptWait_name = map[int32]string{
+		0: "RECEIPT_WAIT_UNSPECIFIED",
+		1: "RECEIPT_WAIT_EFFECTIVE",
+		2: "RECEIPT_WAIT_DURABLE",
+	}
+	ReceiptWait_value = map[string]int32{
+		"RECEIPT_WAIT_UNSPECIFIED": 0,
+		"RECEIPT_WAIT_EFFECTIVE":   1,
+		"RECEIPT_WAIT_DURABLE":     2,
+	}
+)
+
+func (x ReceiptWait) Enum() *ReceiptWait {
+	p := new(ReceiptWait)
+	*p = x
+	return p
+}
+
+func (x ReceiptWait) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReceiptWait) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobward_v1_types_proto_enumTypes[0].Descriptor()
+}
+
+func (ReceiptWait) Type() protoreflect.EnumType {
+	return &file_jobward_v1_types_proto_enumTypes[0]
+}
+
+func (x ReceiptWait) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReceiptWait.Descriptor instead.
+func (ReceiptWait) EnumDescriptor() ([]byte, []int) {
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{0}
+}
+
 // Reason is why a question was answered as it was. Values are only ever appended. A client that meets a value it does not know takes the
 // answer for a refusal.
 type Reason int32
@@ -221,11 +274,11 @@ func (x Reason) String() string {
 }
 
 func (Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[0].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[1].Descriptor()
 }
 
 func (Reason) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[0]
+	return &file_jobward_v1_types_proto_enumTypes[1]
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
@@ -234,7 +287,7 @@ func (x Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason.Descriptor instead.
 func (Reason) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{0}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{1}
 }
 
 // Role is a user's role on a project or group. A higher number may do what a lower one may.
@@ -298,11 +351,11 @@ func (x Role) String() string {
 }
 
 func (Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[1].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[2].Descriptor()
 }
 
 func (Role) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[1]
+	return &file_jobward_v1_types_proto_enumTypes[2]
 }
 
 func (x Role) Number() protoreflect.EnumNumber {
@@ -311,7 +364,7 @@ func (x Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{1}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
 // Visibility says who may see a project or group without being a member.
@@ -355,11 +408,11 @@ func (x Visibility) String() string {
 }
 
 func (Visibility) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[2].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[3].Descriptor()
 }
 
 func (Visibility) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[2]
+	return &file_jobward_v1_types_proto_enumTypes[3]
 }
 
 func (x Visibility) Number() protoreflect.EnumNumber {
@@ -368,7 +421,7 @@ func (x Visibility) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Visibility.Descriptor instead.
 func (Visibility) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{2}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{3}
 }
 
 // ProjectState is where a project or group is in its life, in order of severity: what counts for a project is the most severe of its
@@ -421,11 +474,11 @@ func (x ProjectState) String() string {
 }
 
 func (ProjectState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[3].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[4].Descriptor()
 }
 
 func (ProjectState) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[3]
+	return &file_jobward_v1_types_proto_enumTypes[4]
 }
 
 func (x ProjectState) Number() protoreflect.EnumNumber {
@@ -434,7 +487,7 @@ func (x ProjectState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProjectState.Descriptor instead.
 func (ProjectState) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 // UserState says whether a user may act at all. Only an active one may.
@@ -486,11 +539,11 @@ func (x UserState) String() string {
 }
 
 func (UserState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[4].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[5].Descriptor()
 }
 
 func (UserState) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[4]
+	return &file_jobward_v1_types_proto_enumTypes[5]
 }
 
 func (x UserState) Number() protoreflect.EnumNumber {
@@ -499,7 +552,7 @@ func (x UserState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UserState.Descriptor instead.
 func (UserState) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 // JobStatus is a CI job's status. Running and canceling are the executing ones; a token opens nothing in any other.
@@ -583,11 +636,11 @@ func (x JobStatus) String() string {
 }
 
 func (JobStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[5].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[6].Descriptor()
 }
 
 func (JobStatus) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[5]
+	return &file_jobward_v1_types_proto_enumTypes[6]
 }
 
 func (x JobStatus) Number() protoreflect.EnumNumber {
@@ -596,7 +649,7 @@ func (x JobStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobStatus.Descriptor instead.
 func (JobStatus) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 // Outcome is how a job ended, as Revoke and Reconcile record it.
@@ -648,11 +701,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[6].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[7].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[6]
+	return &file_jobward_v1_types_proto_enumTypes[7]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -661,7 +714,7 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{6}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{7}
 }
 
 // Feature is a part of a project that can be switched off or kept to members.
@@ -729,11 +782,11 @@ func (x Feature) String() string {
 }
 
 func (Feature) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[7].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[8].Descriptor()
 }
 
 func (Feature) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[7]
+	return &file_jobward_v1_types_proto_enumTypes[8]
 }
 
 func (x Feature) Number() protoreflect.EnumNumber {
@@ -742,7 +795,7 @@ func (x Feature) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Feature.Descriptor instead.
 func (Feature) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{7}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{8}
 }
 
 // FeatureLevel says to whom a feature is open.
@@ -790,11 +843,11 @@ func (x FeatureLevel) String() string {
 }
 
 func (FeatureLevel) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[8].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[9].Descriptor()
 }
 
 func (FeatureLevel) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[8]
+	return &file_jobward_v1_types_proto_enumTypes[9]
 }
 
 func (x FeatureLevel) Number() protoreflect.EnumNumber {
@@ -803,7 +856,7 @@ func (x FeatureLevel) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FeatureLevel.Descriptor instead.
 func (FeatureLevel) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{9}
 }
 
 // PublicScope says whether allowlists bind on targets that are open to the user.
@@ -843,11 +896,11 @@ func (x PublicScope) String() string {
 }
 
 func (PublicScope) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[9].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[10].Descriptor()
 }
 
 func (PublicScope) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[9]
+	return &file_jobward_v1_types_proto_enumTypes[10]
 }
 
 func (x PublicScope) Number() protoreflect.EnumNumber {
@@ -856,7 +909,7 @@ func (x PublicScope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PublicScope.Descriptor instead.
 func (PublicScope) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 // Surface is the kind of door a question came through.
@@ -912,11 +965,11 @@ func (x Surface) String() string {
 }
 
 func (Surface) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[10].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[11].Descriptor()
 }
 
 func (Surface) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[10]
+	return &file_jobward_v1_types_proto_enumTypes[11]
 }
 
 func (x Surface) Number() protoreflect.EnumNumber {
@@ -925,7 +978,7 @@ func (x Surface) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Surface.Descriptor instead.
 func (Surface) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 // Scope names a project or a group: where a membership holds, or whom an allowlist entry lets in. Exactly one field is set. The
@@ -1020,7 +1073,12 @@ type Decision struct {
 	// in every process and version.
 	DependencyKeys []uint64 `protobuf:"fixed64,15,rep,packed,name=dependency_keys,json=dependencyKeys,proto3" json:"dependency_keys,omitempty"`
 	// Names this answer in logs and in the audit log; at most 64 bytes.
-	DecisionId    string `protobuf:"bytes,16,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	DecisionId string `protobuf:"bytes,16,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
+	// Counts the answers of a generation that may be kept in it. Zero: this one may be given and must not be kept.
+	AnswerNumber uint64 `protobuf:"varint,17,opt,name=answer_number,json=answerNumber,proto3" json:"answer_number,omitempty"`
+	// A sidecar has answered this from its cache. The revision is the one that it was judged at; nothing that it rests on has changed
+	// since, up to what the sidecar has applied.
+	Cached        bool `protobuf:"varint,18,opt,name=cached,proto3" json:"cached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1167,26 +1225,43 @@ func (x *Decision) GetDecisionId() string {
 	return ""
 }
 
+func (x *Decision) GetAnswerNumber() uint64 {
+	if x != nil {
+		return x.AnswerNumber
+	}
+	return 0
+}
+
+func (x *Decision) GetCached() bool {
+	if x != nil {
+		return x.Cached
+	}
+	return false
+}
+
 // Receipt says what a change of state did to the answers that others may still believe.
 type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The revision that made the change. For a change that had been made before, the revision that made it then, as far as it is
 	// known. With validate_only, or where nothing had to change, the revision that the call was judged at.
 	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// True when no question that starts after this answer was received is answered from before the change, anywhere. While no caches are
-	// attached to the PDP, every change is effective as soon as it is durable and visible, which it is when the call returns: then this
-	// is true. False with validate_only.
+	// True when no question that starts after this answer was received is answered from before the change, anywhere: the change is durable
+	// and visible, and every cache that rested on it has let go of it or has lost its lease. False with validate_only, with
+	// RECEIPT_WAIT_DURABLE unless it is true already, and when the call's deadline came first: then the change is made all the same, and
+	// its receipt can be had by AwaitReceipt or by repeating the call.
 	Effective bool `protobuf:"varint,2,opt,name=effective,proto3" json:"effective,omitempty"`
-	// Caches that hold something the change touches and have confirmed that it is gone.
+	// Caches that held something the change touches and have confirmed that it is gone.
 	Acknowledged int32 `protobuf:"varint,3,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	// Caches that did not confirm and whose lease has run out, so that they answer nothing.
 	Lapsed int32 `protobuf:"varint,4,opt,name=lapsed,proto3" json:"lapsed,omitempty"`
-	// Caches that neither confirmed nor lapsed before the call had to return; more than zero only when effective is false.
+	// Caches that have neither confirmed nor lapsed; more than zero only when effective is false.
 	Pending int32 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
 	// How long the call waited for caches, after the change was durable.
-	Elapsed       *durationpb.Duration `protobuf:"bytes,6,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Elapsed *durationpb.Duration `protobuf:"bytes,6,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
+	// How long leases from before the PDP's start may still run, for which it waits because it cannot know them; unset when none can.
+	QuietRemaining *durationpb.Duration `protobuf:"bytes,7,opt,name=quiet_remaining,json=quietRemaining,proto3" json:"quiet_remaining,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
@@ -1257,6 +1332,13 @@ func (x *Receipt) GetPending() int32 {
 func (x *Receipt) GetElapsed() *durationpb.Duration {
 	if x != nil {
 		return x.Elapsed
+	}
+	return nil
+}
+
+func (x *Receipt) GetQuietRemaining() *durationpb.Duration {
+	if x != nil {
+		return x.QuietRemaining
 	}
 	return nil
 }
@@ -1411,7 +1493,7 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"\bgroup_id\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\xff\xff\xff\xff\xff\xff\xff\x0f(\x01R\agroupId:\x1d\xbaH\x1a\"\x18\n" +
 	"\n" +
 	"project_id\n" +
-	"\bgroup_id\x10\x01\"\x80\x05\n" +
+	"\bgroup_id\x10\x01\"\xbd\x05\n" +
 	"\bDecision\x12\x14\n" +
 	"\x05allow\x18\x01 \x01(\bR\x05allow\x12*\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x12.jobward.v1.ReasonR\x06reason\x12\x1a\n" +
@@ -1432,14 +1514,17 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"\x10missing_policies\x18\x0e \x03(\tR\x0fmissingPolicies\x12'\n" +
 	"\x0fdependency_keys\x18\x0f \x03(\x06R\x0edependencyKeys\x12\x1f\n" +
 	"\vdecision_id\x18\x10 \x01(\tR\n" +
-	"decisionId\"\xce\x01\n" +
+	"decisionId\x12#\n" +
+	"\ranswer_number\x18\x11 \x01(\x04R\fanswerNumber\x12\x16\n" +
+	"\x06cached\x18\x12 \x01(\bR\x06cached\"\x92\x02\n" +
 	"\aReceipt\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1c\n" +
 	"\teffective\x18\x02 \x01(\bR\teffective\x12\"\n" +
 	"\facknowledged\x18\x03 \x01(\x05R\facknowledged\x12\x16\n" +
 	"\x06lapsed\x18\x04 \x01(\x05R\x06lapsed\x12\x18\n" +
 	"\apending\x18\x05 \x01(\x05R\apending\x123\n" +
-	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\"\xc7\x01\n" +
+	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12B\n" +
+	"\x0fquiet_remaining\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0equietRemaining\"\xc7\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1451,7 +1536,11 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"retryDelay\"H\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescription*\xda\b\n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription*a\n" +
+	"\vReceiptWait\x12\x1c\n" +
+	"\x18RECEIPT_WAIT_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16RECEIPT_WAIT_EFFECTIVE\x10\x01\x12\x18\n" +
+	"\x14RECEIPT_WAIT_DURABLE\x10\x02*\xda\b\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REASON_TOKEN_MALFORMED\x10\x01\x12\x18\n" +
@@ -1592,43 +1681,45 @@ func file_jobward_v1_types_proto_rawDescGZIP() []byte {
 	return file_jobward_v1_types_proto_rawDescData
 }
 
-var file_jobward_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
+var file_jobward_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
 var file_jobward_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_jobward_v1_types_proto_goTypes = []any{
-	(Reason)(0),                 // 0: jobward.v1.Reason
-	(Role)(0),                   // 1: jobward.v1.Role
-	(Visibility)(0),             // 2: jobward.v1.Visibility
-	(ProjectState)(0),           // 3: jobward.v1.ProjectState
-	(UserState)(0),              // 4: jobward.v1.UserState
-	(JobStatus)(0),              // 5: jobward.v1.JobStatus
-	(Outcome)(0),                // 6: jobward.v1.Outcome
-	(Feature)(0),                // 7: jobward.v1.Feature
-	(FeatureLevel)(0),           // 8: jobward.v1.FeatureLevel
-	(PublicScope)(0),            // 9: jobward.v1.PublicScope
-	(Surface)(0),                // 10: jobward.v1.Surface
-	(*Scope)(nil),               // 11: jobward.v1.Scope
-	(*Decision)(nil),            // 12: jobward.v1.Decision
-	(*Receipt)(nil),             // 13: jobward.v1.Receipt
-	(*Problem)(nil),             // 14: jobward.v1.Problem
-	(*FieldViolation)(nil),      // 15: jobward.v1.FieldViolation
-	(*durationpb.Duration)(nil), // 16: google.protobuf.Duration
+	(ReceiptWait)(0),            // 0: jobward.v1.ReceiptWait
+	(Reason)(0),                 // 1: jobward.v1.Reason
+	(Role)(0),                   // 2: jobward.v1.Role
+	(Visibility)(0),             // 3: jobward.v1.Visibility
+	(ProjectState)(0),           // 4: jobward.v1.ProjectState
+	(UserState)(0),              // 5: jobward.v1.UserState
+	(JobStatus)(0),              // 6: jobward.v1.JobStatus
+	(Outcome)(0),                // 7: jobward.v1.Outcome
+	(Feature)(0),                // 8: jobward.v1.Feature
+	(FeatureLevel)(0),           // 9: jobward.v1.FeatureLevel
+	(PublicScope)(0),            // 10: jobward.v1.PublicScope
+	(Surface)(0),                // 11: jobward.v1.Surface
+	(*Scope)(nil),               // 12: jobward.v1.Scope
+	(*Decision)(nil),            // 13: jobward.v1.Decision
+	(*Receipt)(nil),             // 14: jobward.v1.Receipt
+	(*Problem)(nil),             // 15: jobward.v1.Problem
+	(*FieldViolation)(nil),      // 16: jobward.v1.FieldViolation
+	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
 }
 var file_jobward_v1_types_proto_depIdxs = []int32{
-	0,  // 0: jobward.v1.Decision.reason:type_name -> jobward.v1.Reason
-	16, // 1: jobward.v1.Decision.valid_for:type_name -> google.protobuf.Duration
-	11, // 2: jobward.v1.Decision.entry:type_name -> jobward.v1.Scope
-	1,  // 3: jobward.v1.Decision.role:type_name -> jobward.v1.Role
-	11, // 4: jobward.v1.Decision.role_scope:type_name -> jobward.v1.Scope
-	1,  // 5: jobward.v1.Decision.needed_role:type_name -> jobward.v1.Role
-	7,  // 6: jobward.v1.Decision.feature:type_name -> jobward.v1.Feature
-	16, // 7: jobward.v1.Receipt.elapsed:type_name -> google.protobuf.Duration
-	15, // 8: jobward.v1.Problem.violations:type_name -> jobward.v1.FieldViolation
-	16, // 9: jobward.v1.Problem.retry_delay:type_name -> google.protobuf.Duration
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	1,  // 0: jobward.v1.Decision.reason:type_name -> jobward.v1.Reason
+	17, // 1: jobward.v1.Decision.valid_for:type_name -> google.protobuf.Duration
+	12, // 2: jobward.v1.Decision.entry:type_name -> jobward.v1.Scope
+	2,  // 3: jobward.v1.Decision.role:type_name -> jobward.v1.Role
+	12, // 4: jobward.v1.Decision.role_scope:type_name -> jobward.v1.Scope
+	2,  // 5: jobward.v1.Decision.needed_role:type_name -> jobward.v1.Role
+	8,  // 6: jobward.v1.Decision.feature:type_name -> jobward.v1.Feature
+	17, // 7: jobward.v1.Receipt.elapsed:type_name -> google.protobuf.Duration
+	17, // 8: jobward.v1.Receipt.quiet_remaining:type_name -> google.protobuf.Duration
+	16, // 9: jobward.v1.Problem.violations:type_name -> jobward.v1.FieldViolation
+	17, // 10: jobward.v1.Problem.retry_delay:type_name -> google.protobuf.Duration
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_jobward_v1_types_proto_init() }
@@ -1641,7 +1732,7 @@ func file_jobward_v1_types_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobward_v1_types_proto_rawDesc), len(file_jobward_v1_types_proto_rawDesc)),
-			NumEnums:      11,
+			NumEnums:      12,
 			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
