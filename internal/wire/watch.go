@@ -51,7 +51,7 @@ func WatchResponse(m lease.Message, prefixes []string) *jobwardv1.WatchResponse 
 		}}}
 	case lease.Invalidation:
 		return &jobwardv1.WatchResponse{Part: &jobwardv1.WatchResponse_Invalidation{Invalidation: &jobwardv1.Invalidation{
-			Revision: uint64(m.Revision), Keys: numbers(m.Keys),
+			Revision: uint64(m.Revision), Keys: fixed64s(m.Keys),
 		}}}
 	case lease.Heartbeat:
 		return &jobwardv1.WatchResponse{Part: &jobwardv1.WatchResponse_Heartbeat{Heartbeat: &jobwardv1.WatchHeartbeat{
@@ -101,7 +101,7 @@ func HelloToProto(h lease.Hello, name, version string) []*jobwardv1.WatchRequest
 	first := &jobwardv1.WatchHello{
 		Name: name, Version: version, Seen: MarkToProto(h.Seen), Vouch: h.Vouch, AppliedRevision: uint64(h.Applied), RulesVersion: h.Rules,
 	}
-	all := numbers(h.Keys)
+	all := fixed64s(h.Keys)
 	next := func() []uint64 {
 		n := min(len(all), MaxKeysMessage)
 		piece := all[:n]
@@ -137,7 +137,7 @@ func WatchRequest(m lease.Message) *jobwardv1.WatchRequest {
 	case lease.Ack:
 		return &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Ack{Ack: &jobwardv1.InvalidationAck{Revision: uint64(m.Revision)}}}
 	case lease.Forget:
-		return &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Forget{Forget: &jobwardv1.DroppedKeys{Keys: numbers(m.Keys), AnswerNumber: m.Number}}}
+		return &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Forget{Forget: &jobwardv1.DroppedKeys{Keys: fixed64s(m.Keys), AnswerNumber: m.Number}}}
 	case lease.Release:
 		return &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Release{Release: &jobwardv1.LeaseRelease{Generation: uint64(m.Generation)}}}
 	}
@@ -147,11 +147,11 @@ func WatchRequest(m lease.Message) *jobwardv1.WatchRequest {
 // KeysFromProto reads dependency keys; the result shares the memory of its argument.
 func KeysFromProto(ks []uint64) []authz.Key { return keys(ks) }
 
-// keys and numbers see one list as the other: a Key is a uint64.
+// keys and fixed64s see one list as the other: a Key is a uint64.
 func keys(ks []uint64) []authz.Key {
 	return unsafe.Slice((*authz.Key)(unsafe.SliceData(ks)), len(ks))
 }
 
-func numbers(ks []authz.Key) []uint64 {
+func fixed64s(ks []authz.Key) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.SliceData(ks)), len(ks))
 }
