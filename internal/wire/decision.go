@@ -80,6 +80,7 @@ func (a *answer) fill(d *authz.Decision, id string, keys []uint64) []uint64 {
 	m.TargetProjectId = int64(d.Target)
 	m.Role, m.NeededRole = RoleToProto(d.Role), RoleToProto(d.Need)
 	m.MissingPolicies, m.DecisionId = d.Missing, id
+	m.AnswerNumber, m.Cached = d.Number, d.Cached
 
 	m.ValidFor = nil
 	if d.ValidFor != 0 {
@@ -134,7 +135,7 @@ func DecisionFromProto(m *jobwardv1.Decision) (authz.Decision, error) {
 	d := authz.Decision{
 		Allow: m.GetAllow(), Reason: reason, Revision: authz.Revision(m.GetRevision()), ValidFor: m.GetValidFor().AsDuration(),
 		Job: authz.JobID(m.GetJobId()), Source: authz.ProjectID(m.GetSourceProjectId()), User: authz.UserID(m.GetUserId()),
-		Target: authz.ProjectID(m.GetTargetProjectId()), Missing: m.GetMissingPolicies(),
+		Target: authz.ProjectID(m.GetTargetProjectId()), Missing: m.GetMissingPolicies(), Number: m.GetAnswerNumber(), Cached: m.GetCached(),
 	}
 	var known [5]bool
 	d.Entry, known[0] = ScopeFromProto(m.GetEntry())

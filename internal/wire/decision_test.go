@@ -20,7 +20,8 @@ func full() authz.Decision {
 		Job: "job-1", Source: 2, User: 3, Target: authz.MaxID,
 		Entry: authz.InGroup(5), Role: authz.RoleGuest, RoleScope: authz.InProject(6), Need: authz.RoleReporter,
 		Feature: authz.FeatureInfrastructure, Missing: []string{"read_packages", "admin_jobs"},
-		Keys: []authz.Key{authz.TheInstance, authz.JobKey("job-1"), authz.ProjectKey(2)},
+		Keys:   []authz.Key{authz.TheInstance, authz.JobKey("job-1"), authz.ProjectKey(2)},
+		Number: 1 << 50, Cached: true,
 	}
 }
 

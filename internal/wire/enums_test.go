@@ -120,10 +120,11 @@ func TestEnumsUndeclared(t *testing.T) {
 // TestEnumsAll fails when types.proto gets an enum that this package does not know.
 func TestEnumsAll(t *testing.T) {
 	known := pairs()
+	known["Outcome"], known["ReceiptWait"] = pair{}, pair{} // the engine's own words
 	enums := jobwardv1.File_jobward_v1_types_proto.Enums()
 	for i := range enums.Len() {
 		name := string(enums.Get(i).Name())
-		if _, ok := known[name]; !ok && name != "Outcome" { // the engine's own word
+		if _, ok := known[name]; !ok {
 			t.Errorf("enum %s has no conversions", name)
 		}
 	}

@@ -87,7 +87,8 @@ func TestPageToken(t *testing.T) {
 func TestListsArePaged(t *testing.T) {
 	lists := 0
 	eachRPC(func(r rpc) {
-		if !strings.HasPrefix(r.method, "List") {
+		// Sidecars are as many as hold a lease, and one that lets go of it leaves the list.
+		if !strings.HasPrefix(r.method, "List") || r.method == "ListSidecars" {
 			return
 		}
 		lists++

@@ -37,9 +37,23 @@ func Digest(f *token.Format, text string) (authz.Digest, error) {
 	return d, nil
 }
 
+// ShownDigest gives the digest of a token that is shown either as its text or as its
+// digest; 32 zero bytes stand for a text that is no job token.
+func ShownDigest(f *token.Format, text string, digest []byte) (authz.Digest, error) {
+	switch {
+	case len(digest) == 0:
+		return Digest(f, text)
+	case text != "":
+		return authz.Digest{}, authz.Invalid("token_digest", "is set beside token: give one of the two")
+	case len(digest) != len(authz.Digest{}):
+		return authz.Digest{}, authz.Invalid("token_digest", "must have %d bytes, the SHA-256 of the whole token", len(authz.Digest{}))
+	}
+	return authz.Digest(digest), nil
+}
+
 // CheckRequest reads one question. Errors are KindInvalid and name the field.
 func CheckRequest(f *token.Format, m *jobwardv1.CheckRequest) (authz.Request, error) {
-	d, err := Digest(f, m.GetToken())
+	d, err := ShownDigest(f, m.GetToken(), m.GetTokenDigest())
 	if err != nil {
 		return authz.Request{}, err
 	}
@@ -76,7 +90,7 @@ func BatchRequests(f *token.Format, m *jobwardv1.BatchCheckRequest, buf []authz.
 	if len(qs) == 0 || len(qs) > MaxBatchQuestions {
 		return buf, authz.Invalid("questions", "are 1 to %d, not %d", MaxBatchQuestions, len(qs))
 	}
-	d, err := Digest(f, m.GetToken())
+	d, err := ShownDigest(f, m.GetToken(), m.GetTokenDigest())
 	if err != nil {
 		return buf, err
 	}

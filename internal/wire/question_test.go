@@ -56,6 +56,54 @@ func TestTokenText(t *testing.T) {
 	wantFields(t, err, "token")
 }
 
+// TestShownDigest: a digest stands for its token, and for nothing beside one.
+func TestShownDigest(t *testing.T) {
+	f := format(t)
+	tok := f.Mint()
+	digest, zero := tok.Digest(), make([]byte, 32)
+	for _, c := range []struct {
+		name, text string
+		digest     []byte
+		want       authz.Digest
+		bad        []string
+	}{
+		{"a text", tok.Reveal(), nil, digest, nil},
+		{"a text and an empty digest", tok.Reveal(), []byte{}, digest, nil},
+		{"a digest", "", digest[:], digest, nil},
+		{"a text that is none", "x", nil, authz.Digest{}, nil},
+		{"the digest of such", "", zero, authz.Digest{}, nil},
+		{"nothing", "", nil, authz.Digest{}, []string{"token"}},
+		{"both", tok.Reveal(), digest[:], authz.Digest{}, []string{"token_digest"}},
+		{"both, the digest zero", "x", zero, authz.Digest{}, []string{"token_digest"}},
+		{"a short digest", "", digest[:31], authz.Digest{}, []string{"token_digest"}},
+		{"a long digest", "", append(digest[:], 0), authz.Digest{}, []string{"token_digest"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := ShownDigest(f, c.text, c.digest)
+			wantFields(t, err, c.bad...)
+			if got != c.want {
+				t.Errorf("it is %v; want %v", got, c.want)
+			}
+			req, err := CheckRequest(f, &jobwardv1.CheckRequest{Token: c.text, TokenDigest: c.digest, Permission: "p"})
+			wantFields(t, err, c.bad...)
+			if req.Token != c.want {
+				t.Errorf("CheckRequest: %v; want %v", req.Token, c.want)
+			}
+			reqs, err := BatchRequests(f, &jobwardv1.BatchCheckRequest{Token: c.text, TokenDigest: c.digest, Questions: many(&jobwardv1.Question{Permission: "p"}, 2)}, nil)
+			wantFields(t, err, c.bad...)
+			if len(c.bad) == 0 && (len(reqs) != 2 || reqs[1].Token != c.want) {
+				t.Errorf("BatchRequests: %v", reqs)
+			}
+			reqs, err = StreamRequests(f, &jobwardv1.CheckStreamRequest{Questions: []*jobwardv1.CheckRequest{{Token: c.text, TokenDigest: c.digest, Permission: "p"}}}, nil)
+			if len(c.bad) > 0 {
+				wantFields(t, err, "questions[0]."+c.bad[0])
+			} else if err != nil || reqs[0].Token != c.want {
+				t.Errorf("StreamRequests: %v, %v", reqs, err)
+			}
+		})
+	}
+}
+
 func TestQuestionBounds(t *testing.T) {
 	ok := func() *jobwardv1.Question { return &jobwardv1.Question{TargetProjectId: 1, Permission: "p"} }
 	long := strings.Repeat("x", 1025)

@@ -22,6 +22,7 @@ import (
 var files = []protoreflect.FileDescriptor{
 	jobwardv1.File_jobward_v1_types_proto, jobwardv1.File_jobward_v1_decision_proto, jobwardv1.File_jobward_v1_token_proto,
 	jobwardv1.File_jobward_v1_allowlist_proto, jobwardv1.File_jobward_v1_directory_proto, jobwardv1.File_jobward_v1_audit_proto,
+	jobwardv1.File_jobward_v1_watch_proto,
 }
 
 type rpc struct {
@@ -270,6 +271,18 @@ func TestViolationsNameFields(t *testing.T) {
 		{"block into active", &jobwardv1.BlockUserRequest{UserId: 1, State: jobwardv1.UserState_USER_STATE_ACTIVE}, []string{"state"}},
 		{"block", &jobwardv1.BlockUserRequest{UserId: 1}, nil},
 		{"public scope of nothing", &jobwardv1.UpdateInstanceSettingsRequest{PublicScope: new(jobwardv1.PublicScope)}, []string{"public_scope"}},
+		{"hello", &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Hello{Hello: &jobwardv1.WatchHello{Name: "side-1", Keys: many(uint64(1), MaxKeysMessage)}}}, nil},
+		{"hello of many", &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Hello{Hello: &jobwardv1.WatchHello{Name: "a b", Keys: many(uint64(1), MaxKeysMessage+1)}}},
+			[]string{"hello.name", "hello.keys"}},
+		{"forget many", &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Forget{Forget: &jobwardv1.DroppedKeys{Keys: many(uint64(1), MaxKeysMessage+1)}}},
+			[]string{"forget.keys"}},
+		{"nothing to watch", &jobwardv1.WatchRequest{}, []string{"part"}},
+		{"less than none held", &jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Renew{Renew: &jobwardv1.LeaseRenewal{Entries: -1}}}, []string{"renew.entries"}},
+		{"access of nobody", &jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Accesses{Accesses: &jobwardv1.AccessBatch{
+			Accesses: []*jobwardv1.Access{{Count: 1}, {LastAge: durationpb.New(-1), Reason: 99}}, Dropped: -1}}},
+			[]string{"accesses.accesses[1].reason", "accesses.accesses[1].count", "accesses.accesses[1].last_age", "accesses.dropped"}},
+		{"receipt of the empty store", &jobwardv1.AwaitReceiptRequest{}, []string{"revision"}},
+		{"tail of nothing", &jobwardv1.TailRequest{}, []string{"invalidations"}},
 		{"denials and changes", &jobwardv1.ListEventsRequest{DenialsOnly: true, ChangesOnly: true}, []string{"denials_only"}},
 		{"request id too long", &jobwardv1.UnblockUserRequest{UserId: 1, RequestId: strings.Repeat("x", 129)}, []string{"request_id"}},
 	} {

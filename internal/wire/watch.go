@@ -11,8 +11,13 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 )
 
-// MaxKeysMessage is how many keys one message of a Watch stream carries at most.
-const MaxKeysMessage = 20_000
+// Bounds of the messages of a Watch stream.
+const (
+	// MaxKeysMessage is how many keys one message carries at most.
+	MaxKeysMessage = 20_000
+	// MaxSeal is the longest seal of a mark in bytes.
+	MaxSeal = 64
+)
 
 // MarkToProto makes the message of a mark; nil for none.
 func MarkToProto(m lease.Mark) *jobwardv1.Mark {
@@ -31,6 +36,9 @@ func MarkFromProto(m *jobwardv1.Mark) (lease.Mark, error) {
 	out := lease.Mark{Epoch: m.GetEpoch(), Revision: authz.Revision(m.GetRevision()), Seal: m.GetSeal()}
 	if len(m.GetEpochId()) != len(out.ID) || len(m.GetChain()) != len(out.Chain) {
 		return lease.Mark{}, authz.Invalid("mark", "epoch_id and chain have %d bytes each", len(out.ID))
+	}
+	if len(out.Seal) > MaxSeal {
+		return lease.Mark{}, authz.Invalid("mark", "seal has at most %d bytes", MaxSeal)
 	}
 	copy(out.ID[:], m.GetEpochId())
 	copy(out.Chain[:], m.GetChain())

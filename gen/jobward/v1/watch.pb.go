@@ -2305,12 +2305,12 @@ const file_jobward_v1_watch_proto_rawDesc = "" +
 	"\bMoreKeys\x12\x1e\n" +
 	"\x04keys\x18\x01 \x03(\x06B\n" +
 	"\xbaH\a\x92\x01\x04\x10\xa0\x9c\x01R\x04keys\x12\x1b\n" +
-	"\tmore_keys\x18\x02 \x01(\bR\bmoreKeys\"\x97\x01\n" +
+	"\tmore_keys\x18\x02 \x01(\bR\bmoreKeys\"\xb2\x01\n" +
 	"\fLeaseRenewal\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x18\n" +
-	"\aentries\x18\x02 \x01(\x03R\aentries\x12\x12\n" +
-	"\x04hits\x18\x03 \x01(\x03R\x04hits\x12\x16\n" +
-	"\x06misses\x18\x04 \x01(\x03R\x06misses\x12)\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12!\n" +
+	"\aentries\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\aentries\x12\x1b\n" +
+	"\x04hits\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x04hits\x12\x1f\n" +
+	"\x06misses\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06misses\x12)\n" +
 	"\x10applied_revision\x18\x05 \x01(\x04R\x0fappliedRevision\"-\n" +
 	"\x0fInvalidationAck\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"R\n" +
@@ -2368,11 +2368,11 @@ const file_jobward_v1_watch_proto_rawDesc = "" +
 	"permission\x124\n" +
 	"\x06reason\x18\x04 \x01(\x0e2\x12.jobward.v1.ReasonB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06reason\x12\x1d\n" +
 	"\x05count\x18\x05 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\x05count\x12>\n" +
-	"\blast_age\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x022\x00R\alastAge\"x\n" +
+	"\blast_age\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x022\x00R\alastAge\"\x82\x01\n" +
 	"\fCanaryAnswer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05allow\x18\x02 \x01(\bR\x05allow\x12*\n" +
-	"\x06reason\x18\x03 \x01(\x0e2\x12.jobward.v1.ReasonR\x06reason\x12\x16\n" +
+	"\x05allow\x18\x02 \x01(\bR\x05allow\x124\n" +
+	"\x06reason\x18\x03 \x01(\x0e2\x12.jobward.v1.ReasonB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06reason\x12\x16\n" +
 	"\x06cached\x18\x04 \x01(\bR\x06cached\"D\n" +
 	"\x0eReportResponse\x122\n" +
 	"\x06canary\x18\x01 \x01(\v2\x1a.jobward.v1.CanaryQuestionR\x06canary\"V\n" +
@@ -2408,11 +2408,11 @@ const file_jobward_v1_watch_proto_rawDesc = "" +
 	"\aversion\x18\r \x01(\tR\aversion\x12=\n" +
 	"\fconnect_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vconnectTime\x12;\n" +
 	"\ftime_to_deny\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"timeToDeny\"\xb8\x01\n" +
+	"timeToDeny\"\xc4\x01\n" +
 	"\vTailRequest\x12$\n" +
 	"\rinvalidations\x18\x01 \x01(\bR\rinvalidations\x12\x1c\n" +
-	"\tdecisions\x18\x02 \x01(\bR\tdecisions:e\xbaHb\x1a`\n" +
-	"\x0etail.something\x12(choose invalidations, decisions, or both\x1a$this.invalidations || this.decisions\"\xcd\x01\n" +
+	"\tdecisions\x18\x02 \x01(\bR\tdecisions:q\xbaHn\x1al\n" +
+	"\x1ainvalidations.or_decisions\x12(choose invalidations, decisions, or both\x1a$this.invalidations || this.decisions\"\xcd\x01\n" +
 	"\fTailResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x121\n" +
 	"\x06change\x18\x02 \x01(\v2\x17.jobward.v1.ChangeEventH\x00R\x06change\x127\n" +
