@@ -86,7 +86,7 @@ func (c *Boot) Now() time.Duration {
 // makes boot too large by as much, so of a few tries the closest counts. It is at least
 // what it was before, since what has been given out is not taken back.
 func (c *Boot) read(before time.Duration) *reading {
-	const close, tries = time.Microsecond, 4
+	const near, tries = time.Microsecond, 4
 	best := time.Duration(1<<63 - 1)
 	r := &reading{}
 	for range tries {
@@ -100,7 +100,7 @@ func (c *Boot) read(before time.Duration) *reading {
 		r.mono = now.Sub(c.start)
 		r.wall = time.Duration(now.UnixNano()) - r.mono
 		r.boot = max(boot-r.mono, before)
-		if apart < close {
+		if apart < near {
 			break
 		}
 	}
