@@ -11,17 +11,18 @@ import (
 // "x/..." is x and all below it, a family whose members may import each other.
 // A package that is not here fails the test: give it a floor when you make it.
 const plan = `
-0  pdp/authz internal/token internal/identity gen/...
+0  pdp/authz internal/token internal/identity internal/clock gen/...
 
-1  pdp/policy internal/lease sidecar/route internal/mask internal/telemetry
+1  pdp/policy internal/lease sidecar/route internal/mask internal/telemetry internal/settings
 
 2  pdp/state pdp/audit internal/wire
 
 3  pdp/state/badgerstore pdp/state/etcdstore pdp/state/memstore pdp/state/statetest
 3  pdp/feed pdp/scenario pdp/world
-3  sidecar/pep sidecar/grpccheck sidecar/extauthz sidecar/forwardauth sidecar/registry
+3  sidecar/pep internal/hot internal/serving
 
 4  pdp/engine
+4  sidecar/grpccheck sidecar/extauthz sidecar/forwardauth sidecar/registry
 
 5  pdp/server pdp/gitlab pdp/console
 

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +13,11 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 	at := d.addresses()
 	var calls []string
 	for i, a := range d.plan.grpc {
-		calls = append(calls, a.taken(at.GRPC[i]).String())
+		calls = append(calls, a.Taken(at.GRPC[i]).String())
 	}
 	admin := "off"
 	if d.admin != nil {
-		admin = d.plan.admin.taken(at.Admin).String()
+		admin = d.plan.admin.Taken(at.Admin).String()
 	}
 	dir, err := filepath.Abs(d.DataDir)
 	if err != nil {
@@ -37,7 +36,7 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 		state = "new, with the sample world"
 	}
 	web := "off"
-	if d.plan.admin != nil && d.plan.admin.network == "tcp" {
+	if d.plan.admin != nil && d.plan.admin.Network == "tcp" {
 		web = "http://" + admin + "/readyz and /metrics"
 	} else if d.plan.admin != nil {
 		web = admin
@@ -53,14 +52,6 @@ Jobward's policy decision point is ready, in DEVELOPMENT MODE: whoever can conne
 Ctrl-C stops it.
 `, strings.Join(calls, ", "), web, dir, state, nextCommands(calls[0], sample))
 	return nil
-}
-
-// taken is the address with the port that was really taken.
-func (a address) taken(real net.Addr) address {
-	if a.network == "tcp" {
-		a.host = real.String()
-	}
-	return a
 }
 
 // nextCommands says what to try in another terminal. The commands work on the sample world.

@@ -1,11 +1,11 @@
 package daemon
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/serving"
+	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/policy"
 )
@@ -28,8 +28,8 @@ const (
 type plan struct {
 	Config
 	development bool
-	grpc        []address
-	admin       *address // nil: off
+	grpc        []serving.Address
+	admin       *serving.Address // nil: off
 	tokens      *token.Format
 	tls         *identity.ServerTLS // nil in development mode
 	adminTLS    *identity.ServerTLS // nil unless the admin address needs it
@@ -38,71 +38,51 @@ type plan struct {
 }
 
 // check judges every setting and reads every file that the settings name, and does not touch the data directory. It reports all that is
-// wrong, not only the first: settings are often corrected in places that are slow to reach.
+// wrong.
 func (c *Config) check() (*plan, error) {
 	p := &plan{Config: *c}
-	f := &findings{}
+	f := &settings.Findings{}
 	p.checkNumbers(f)
 	p.checkAddresses(f)
 	p.checkDoors(f)
 	p.checkFiles(f)
-	return p, errors.Join(f.errs...)
+	return p, f.Err()
 }
 
-type findings struct{ errs []error }
-
-// need notes what is wrong with a setting unless ok.
-func (f *findings) need(ok bool, setting, format string, args ...any) {
-	if !ok {
-		f.errs = append(f.errs, fmt.Errorf("%s: %w", setting, fmt.Errorf(format, args...)))
-	}
-}
-
-// failed notes an error about a setting and reports whether there is one.
-func (f *findings) failed(setting string, err error) bool {
-	f.need(err == nil, setting, "%w", err)
-	return err != nil
-}
-
-func (p *plan) checkNumbers(f *findings) {
-	f.need(p.DataDir != "", "data-dir", "must name a directory")
-	f.need(p.MinFreeDisk >= minFreeDisk, "min-free-disk", "%s is too little to finish what is under way; at least %s", p.MinFreeDisk, Size(minFreeDisk))
-	f.need(p.Ballast >= minFreeDisk, "ballast", "%s is too little to revoke anything with; at least %s", p.Ballast, Size(minFreeDisk))
-	f.need(p.History >= minHistory, "history", "%d revisions are too few for those who follow the changes; at least %d", p.History, minHistory)
-	f.need(p.MemtableSize >= minMemtable && p.MemtableSize <= maxMemtable, "memtable-size",
-		"%s is not between %s and %s", p.MemtableSize, Size(minMemtable), Size(maxMemtable))
-	f.need(p.MaxTimeout >= minTimeout && p.MaxTimeout <= maxTimeout, "max-timeout", "%s is not between 1m and 31 days (744h)", brief(p.MaxTimeout))
-	f.need(p.DefaultTimeout > 0 && p.DefaultTimeout <= p.MaxTimeout, "default-timeout",
-		"%s is not above zero and at most max-timeout, which is %s", brief(p.DefaultTimeout), brief(p.MaxTimeout))
-	f.need(p.Retention == 0 || p.Retention >= 2*p.MaxTimeout, "retention",
-		"%s is less than twice max-timeout (%s): a delayed issue could revive a forgotten job; 0 takes the least", brief(p.Retention), brief(2*p.MaxTimeout))
-	f.need(p.AuditRetention >= minAudit, "audit-retention", "%s is less than 1h", brief(p.AuditRetention))
-	f.need(p.AuditSample >= 0, "audit-sample", "%d is negative; 0 keeps no allowed decisions", p.AuditSample)
-	f.need(p.MaxMessageSize >= minMessageSize && p.MaxMessageSize <= maxMessageSize, "max-message-size",
-		"%s is not between %s and %s", p.MaxMessageSize, Size(minMessageSize), Size(maxMessageSize))
-	f.need(p.MaxUnknownTokens > 0, "max-unknown-tokens", "%d is not above zero", p.MaxUnknownTokens)
-	f.need(p.MaxStreams > 0, "max-streams", "must be above zero")
-	f.need(p.MaxConnectionAge == 0 || p.MaxConnectionAge >= time.Minute, "max-connection-age",
-		"%s is less than 1m: callers would do little but connect; 0 lets connections live", brief(p.MaxConnectionAge))
-	f.need(p.ShutdownDelay >= 0 && p.ShutdownDelay <= maxShutdown, "shutdown-delay", "%s is not between 0s and %s", brief(p.ShutdownDelay), brief(maxShutdown))
-	f.need(p.ShutdownGrace > 0 && p.ShutdownGrace <= maxShutdown, "shutdown-grace", "%s is not above zero and at most %s", brief(p.ShutdownGrace), brief(maxShutdown))
-	f.need(p.SocketMode >= 0o600, "socket-mode", "%s keeps the PDP's own user out; 0600 to 0777", p.SocketMode)
+func (p *plan) checkNumbers(f *settings.Findings) {
+	f.Need(p.DataDir != "", "data-dir", "must name a directory")
+	f.Need(p.MinFreeDisk >= minFreeDisk, "min-free-disk", "%s is too little to finish what is under way; at least %s", p.MinFreeDisk, settings.Size(minFreeDisk))
+	f.Need(p.Ballast >= minFreeDisk, "ballast", "%s is too little to revoke anything with; at least %s", p.Ballast, settings.Size(minFreeDisk))
+	f.Need(p.History >= minHistory, "history", "%d revisions are too few for those who follow the changes; at least %d", p.History, minHistory)
+	f.Need(p.MemtableSize >= minMemtable && p.MemtableSize <= maxMemtable, "memtable-size",
+		"%s is not between %s and %s", p.MemtableSize, settings.Size(minMemtable), settings.Size(maxMemtable))
+	f.Need(p.MaxTimeout >= minTimeout && p.MaxTimeout <= maxTimeout, "max-timeout", "%s is not between 1m and 31 days (744h)", settings.Brief(p.MaxTimeout))
+	f.Need(p.DefaultTimeout > 0 && p.DefaultTimeout <= p.MaxTimeout, "default-timeout",
+		"%s is not above zero and at most max-timeout, which is %s", settings.Brief(p.DefaultTimeout), settings.Brief(p.MaxTimeout))
+	f.Need(p.Retention == 0 || p.Retention >= 2*p.MaxTimeout, "retention",
+		"%s is less than twice max-timeout (%s): a delayed issue could revive a forgotten job; 0 takes the least", settings.Brief(p.Retention), settings.Brief(2*p.MaxTimeout))
+	f.Need(p.AuditRetention >= minAudit, "audit-retention", "%s is less than 1h", settings.Brief(p.AuditRetention))
+	f.Need(p.AuditSample >= 0, "audit-sample", "%d is negative; 0 keeps no allowed decisions", p.AuditSample)
+	f.Need(p.MaxMessageSize >= minMessageSize && p.MaxMessageSize <= maxMessageSize, "max-message-size",
+		"%s is not between %s and %s", p.MaxMessageSize, settings.Size(minMessageSize), settings.Size(maxMessageSize))
+	f.Need(p.MaxUnknownTokens > 0, "max-unknown-tokens", "%d is not above zero", p.MaxUnknownTokens)
+	f.Need(p.MaxStreams > 0, "max-streams", "must be above zero")
+	f.Need(p.MaxConnectionAge == 0 || p.MaxConnectionAge >= time.Minute, "max-connection-age",
+		"%s is less than 1m: callers would do little but connect; 0 lets connections live", settings.Brief(p.MaxConnectionAge))
+	f.Need(p.ShutdownDelay >= 0 && p.ShutdownDelay <= maxShutdown, "shutdown-delay", "%s is not between 0s and %s", settings.Brief(p.ShutdownDelay), settings.Brief(maxShutdown))
+	f.Need(p.ShutdownGrace > 0 && p.ShutdownGrace <= maxShutdown, "shutdown-grace", "%s is not above zero and at most %s", settings.Brief(p.ShutdownGrace), settings.Brief(maxShutdown))
+	f.Need(p.SocketMode >= 0o600, "socket-mode", "%s keeps the PDP's own user out; 0600 to 0777", p.SocketMode)
 	var err error
 	p.tokens, err = token.NewFormat(p.TokenPrefix, p.OlderTokenPrefixes...)
-	f.failed("token-prefix", err)
+	f.Failed("token-prefix", err)
 }
 
-func (p *plan) checkAddresses(f *findings) {
-	f.need(len(p.GRPCAddr) > 0, "grpc-addr", "must name at least one address")
-	seen := map[address]bool{}
-	take := func(setting, text string) address {
-		a, err := parseAddress(text)
-		if f.failed(setting, err) {
-			return a
-		}
-		free := a.network == "tcp" && a.port() == "0"
-		f.need(free || !seen[a], setting, "%s is there twice", a)
-		seen[a] = true
+func (p *plan) checkAddresses(f *settings.Findings) {
+	f.Need(len(p.GRPCAddr) > 0, "grpc-addr", "must name at least one address")
+	var all serving.Addresses
+	take := func(setting, text string) serving.Address {
+		a, err := all.Parse(text)
+		f.Failed(setting, err)
 		return a
 	}
 	for _, text := range p.GRPCAddr {
@@ -115,56 +95,56 @@ func (p *plan) checkAddresses(f *findings) {
 }
 
 // checkDoors keeps the one rule of the doors: no TLS, no start, except in development mode on addresses that only this machine reaches.
-func (p *plan) checkDoors(f *findings) {
+func (p *plan) checkDoors(f *settings.Findings) {
 	withTLS := p.TLSCertFile != "" || p.TLSKeyFile != ""
 	p.development = !withTLS
 	if p.Development != nil {
 		p.development = *p.Development
 	}
-	f.need(!p.development || !withTLS, "development", "development mode serves without TLS, but tls-cert-file or tls-key-file is set: take one of them away")
-	f.need(p.development || withTLS, "development", "it is off, and without TLS there is no start: set tls-cert-file, tls-key-file and callers-file")
+	f.Need(!p.development || !withTLS, "development", "development mode serves without TLS, but tls-cert-file or tls-key-file is set: take one of them away")
+	f.Need(p.development || withTLS, "development", "it is off, and without TLS there is no start: set tls-cert-file, tls-key-file and callers-file")
 	if withTLS {
-		f.need(p.TLSCertFile != "", "tls-cert-file", "tls-key-file is set and needs a certificate beside it")
-		f.need(p.TLSKeyFile != "", "tls-key-file", "tls-cert-file is set and needs its private key beside it")
-		f.need(p.CallersFile != "", "callers-file", "with TLS, a callers file has to say who may call: rows for certificates, or bearer keys made by \"pdp keys new\"")
-		f.need(!p.TLSRequireClientCert || p.TLSClientCAFile != "", "tls-require-client-cert", "needs tls-client-ca-file to verify them with")
+		f.Need(p.TLSCertFile != "", "tls-cert-file", "tls-key-file is set and needs a certificate beside it")
+		f.Need(p.TLSKeyFile != "", "tls-key-file", "tls-cert-file is set and needs its private key beside it")
+		f.Need(p.CallersFile != "", "callers-file", "with TLS, a callers file has to say who may call: rows for certificates, or bearer keys made by \"pdp keys new\"")
+		f.Need(!p.TLSRequireClientCert || p.TLSClientCAFile != "", "tls-require-client-cert", "needs tls-client-ca-file to verify them with")
 		return
 	}
 	for name, value := range map[string]string{"tls-client-ca-file": p.TLSClientCAFile, "callers-file": p.CallersFile} {
-		f.need(value == "", name, "is set, but without TLS nobody is asked who they are: set tls-cert-file and tls-key-file, or take it away")
+		f.Need(value == "", name, "is set, but without TLS nobody is asked who they are: set tls-cert-file and tls-key-file, or take it away")
 	}
-	f.need(!p.TLSRequireClientCert, "tls-require-client-cert", "is set, but there is no TLS: set tls-cert-file and tls-key-file, or take it away")
+	f.Need(!p.TLSRequireClientCert, "tls-require-client-cert", "is set, but there is no TLS: set tls-cert-file and tls-key-file, or take it away")
 	for _, a := range p.grpc {
-		f.need(a.local(), "grpc-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served: "+
+		f.Need(a.Local(), "grpc-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served: "+
 			"set tls-cert-file, tls-key-file and callers-file, or listen on 127.0.0.1", a)
 	}
 	if p.admin != nil {
-		f.need(p.admin.local(), "admin-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served", p.admin)
+		f.Need(p.admin.Local(), "admin-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served", p.admin)
 	}
 }
 
 // checkFiles reads the files. Those that changed between "config check" and the start are judged again by the start, which does this too.
-func (p *plan) checkFiles(f *findings) {
+func (p *plan) checkFiles(f *settings.Findings) {
 	var err error
 	if p.CatalogueFile != "" {
-		p.catalogue, err = readSmall(p.CatalogueFile)
-		if !f.failed("catalogue-file", err) {
+		p.catalogue, err = settings.ReadSmall(p.CatalogueFile)
+		if !f.Failed("catalogue-file", err) {
 			_, err = policy.Extend(p.catalogue)
-			f.failed("catalogue-file", err)
+			f.Failed("catalogue-file", err)
 		}
 	}
 	if p.CallersFile != "" && p.TLSCertFile != "" {
 		p.callers, err = identity.LoadCallers(p.CallersFile)
-		f.failed("callers-file", err)
+		f.Failed("callers-file", err)
 	}
 	if p.TLSCertFile == "" || p.TLSKeyFile == "" {
 		return
 	}
 	files := identity.ServerFiles{Cert: p.TLSCertFile, Key: p.TLSKeyFile, ClientCA: p.TLSClientCAFile, RequireClientCert: p.TLSRequireClientCert}
 	p.tls, err = identity.LoadServerTLS(files, "h2")
-	if f.failed("tls files", err) || p.admin == nil || p.admin.local() {
+	if f.Failed("tls files", err) || p.admin == nil || p.admin.Local() {
 		return
 	}
 	p.adminTLS, err = identity.LoadServerTLS(identity.ServerFiles{Cert: files.Cert, Key: files.Key}, "h2", "http/1.1")
-	f.failed("tls files", err)
+	f.Failed("tls files", err)
 }

@@ -8,18 +8,10 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
-)
-
-// Exit codes of the program.
-const (
-	exitOK      = 0
-	exitFailed  = 1 // it could not start, or it stopped because of an error; fsck found damage
-	exitRefused = 2 // the command line or a setting is wrong, or fsck found no store to look at; nothing was done
 )
 
 // commands is the command line.
@@ -63,8 +55,12 @@ Every setting --some-name can also be given as the environment variable JOBWARD_
 --config names; the flag counts first, then the environment, then the file. Without any settings it runs in development mode on 127.0.0.1 and
 keeps its data in ./pdp-data.`
 
-// errExit ends the parsing for --help, after which kong would go on.
-var errExit = errors.New("exit")
+// program is what package settings knows of this one.
+func program() *settings.Program {
+	return &settings.Program{
+		Name: "pdp", Description: description, Vars: map[string]string{"roles": identity.AllRoles().String()}, Elsewhere: settings.Others("pdp"),
+	}
+}
 
 // Main is the program pdp. It ends when ctx does and returns the exit code. Arguments do not include the program's name; environ is that of
 // os.Environ.
@@ -79,98 +75,41 @@ type commandLine struct {
 }
 
 func (c commandLine) run(ctx context.Context, args, environ []string) int {
-	stdout, stderr := c.stdout, c.stderr
-	cmd, verb, shown, err := parse(args, environ, stdout)
-	if errors.Is(err, errExit) {
-		return exitOK
-	}
+	return program().Exit(c.stderr, c.verb(ctx, args, environ))
+}
+
+// verb does what was asked. It ends with 1 also when fsck found damage, and with 2 when there is no store to look at.
+func (c commandLine) verb(ctx context.Context, args, environ []string) error {
+	cmd, verb, shown, err := parse(args, environ, c.stdout)
 	if err != nil {
-		return complain(stderr, "refused", err, exitRefused)
+		return err
 	}
 	switch verb {
 	case "serve":
-		err = Run(ctx, Options{Config: cmd.Config, Shown: shown, Stdout: stdout, Stderr: stderr, fault: c.fault})
+		return Run(ctx, Options{Config: cmd.Config, Shown: shown, Stdout: c.stdout, Stderr: c.stderr, fault: c.fault})
 	case "config show":
-		err = writeSettings(stdout, shown)
+		return settings.Write(c.stdout, shown)
 	case "config check":
 		_, err = cmd.check()
 		if err = errors.Join(err, telemetry.CheckEnvironment(environ)); err != nil {
-			return complain(stderr, "refused", err, exitRefused)
+			return settings.Refuse(err)
 		}
-		_, err = fmt.Fprintln(stdout, "the settings are good")
+		_, err = fmt.Fprintln(c.stdout, "the settings are good")
 	case "fsck":
-		err = fsck(ctx, cmd.DataDir, stdout)
+		return fsck(ctx, cmd.DataDir, c.stdout)
 	case "version":
-		_, err = fmt.Fprintln(stdout, "pdp", Version())
+		_, err = fmt.Fprintln(c.stdout, "pdp", telemetry.Version())
 	case "keys new <name>":
-		err = cmd.Keys.New.run(stdout)
+		return cmd.Keys.New.run(c.stdout)
 	}
-	if bad := (settingsError{}); errors.As(err, &bad) {
-		return complain(stderr, "refused", err, exitRefused)
-	}
-	if err != nil {
-		return complain(stderr, "failed", err, exitFailed)
-	}
-	return exitOK
-}
-
-// complain prints an error, joined ones on a line each.
-func complain(w io.Writer, how string, err error, code int) int {
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(w, "pdp: %s: %s\n", how, line)
-	}
-	return code
+	return err
 }
 
 // parse reads the command line, the environment and the file.
-func parse(args, environ []string, stdout io.Writer) (*commands, string, []Shown, error) {
+func parse(args, environ []string, stdout io.Writer) (*commands, string, []settings.Shown, error) {
 	cmd := &commands{}
-	var src *sources
-	exited := false
-	app, err := kong.New(cmd,
-		kong.Name("pdp"), kong.Description(description), kong.Writers(stdout, io.Discard),
-		kong.Vars{"roles": identity.AllRoles().String()},
-		kong.ValueFormatter(helpWithDefault),
-		kong.Exit(func(int) { exited = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 140}),
-		kong.WithBeforeResolve(func(ctx *kong.Context) error {
-			if src != nil || exited {
-				return nil // kong calls this once for every word of the command line
-			}
-			path := ""
-			for _, p := range ctx.Path {
-				if p.Flag != nil && p.Flag.Name == "config" {
-					path, _ = ctx.FlagValue(p.Flag).(string)
-				}
-			}
-			var err error
-			if src, err = newSources(ctx.Model, environ, path); err == nil {
-				ctx.AddResolver(src)
-			}
-			return err
-		}))
-	if err != nil {
-		return nil, "", nil, fmt.Errorf("the command line is built wrong, which is a bug: %w", err)
-	}
-	ctx, err := app.Parse(args)
-	if exited {
-		return nil, "", nil, errExit
-	}
-	if err != nil {
-		if src != nil && src.last != "" && strings.HasPrefix(err.Error(), "--"+src.last) {
-			err = fmt.Errorf("%s: %w", src.used[src.last], err)
-		}
-		return nil, "", nil, err
-	}
-	return cmd, ctx.Command(), show(ctx, src.used), nil
-}
-
-// helpWithDefault tells the default of a setting at the end of its line.
-func helpWithDefault(v *kong.Value) string {
-	if !v.HasDefault || v.Flag == nil {
-		return v.Help
-	}
-	return fmt.Sprintf("%s [%s]", v.Help, v.Default)
+	verb, shown, err := program().Parse(cmd, args, environ, stdout)
+	return cmd, verb, shown, err
 }
 
 // run makes a key. It is on standard output and nowhere else.

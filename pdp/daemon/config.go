@@ -3,6 +3,8 @@ package daemon
 import (
 	"log/slog"
 	"time"
+
+	"github.com/jobward/jobward/internal/settings"
 )
 
 // defaultGRPCAddr is where pdpctl looks for a PDP by itself.
@@ -35,15 +37,15 @@ type Config struct {
 	// MinFreeDisk is how much of the disk stays free, beside what the store may need next: below it changes are refused, except those that only take
 	// rights away. At least 16MiB. A disk that others fill to the last byte all the same kills the process; nothing acknowledged is lost, and the next
 	// start says what is wrong.
-	MinFreeDisk Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Refuse changes when less than this is free on the disk; revocations still go through."`
+	MinFreeDisk settings.Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Refuse changes when less than this is free on the disk; revocations still go through."`
 	// Ballast is the size of a file that only takes up space, and is given up for revocations when the disk is full. At least 16MiB.
-	Ballast Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Space set aside for revocations on a full disk."`
+	Ballast settings.Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Space set aside for revocations on a full disk."`
 	// History is how many revisions can be read back one by one, by whoever follows the changes and has been away. What is older is gone from
 	// the history, not from the state. At least 10000.
 	History int `default:"100000" placeholder:"N" group:"Store" help:"Revisions that can be read back one by one."`
 	// MemtableSize is the store's write buffer; up to three of them are held in memory. Between 32MiB, which takes the largest change there can
 	// be, and 1GiB. Larger makes bulk imports faster.
-	MemtableSize Size `default:"32MiB" placeholder:"SIZE" group:"Store" help:"Write buffer of the store."`
+	MemtableSize settings.Size `default:"32MiB" placeholder:"SIZE" group:"Store" help:"Write buffer of the store."`
 	// CatalogueFile is a JSON document that adds permissions to the built-in catalogue. At a start it is committed into the store if it differs from
 	// what is there, and from then on it is part of the history. Left out, the store keeps what it has; an empty list of permissions takes the additions away.
 	CatalogueFile string `placeholder:"FILE" group:"Store" help:"JSON document of permissions to add to the built-in ones."`
@@ -55,7 +57,7 @@ type Config struct {
 	// it is HTTPS with the server's certificate, and asks for no client certificate.
 	AdminAddr string `default:"127.0.0.1:7421" placeholder:"ADDR" group:"Listeners" help:"Where health and metrics are served over HTTP: host:port, unix:PATH or off."`
 	// SocketMode is the mode of the Unix sockets' files, 0600 to 0777. A socket that was left behind is replaced; one on which somebody listens is not.
-	SocketMode FileMode `default:"0660" placeholder:"MODE" group:"Listeners" help:"File mode of Unix sockets."`
+	SocketMode settings.FileMode `default:"0660" placeholder:"MODE" group:"Listeners" help:"File mode of Unix sockets."`
 	// Reflection tells clients such as grpcurl which calls there are. It reveals the API, which is public, and no data.
 	Reflection bool `default:"true" negatable:"" group:"Listeners" help:"Serve gRPC reflection."`
 
@@ -92,7 +94,7 @@ type Config struct {
 	AuditSample int `default:"0" placeholder:"N" group:"Audit" help:"Keep one of N allowed decisions; 0: none. Changes and denials are always kept."`
 
 	// MaxMessageSize bounds what one call may send, 64KiB to 64MiB. Directory batches are the largest.
-	MaxMessageSize Size `default:"8MiB" placeholder:"SIZE" group:"Limits" help:"Largest message taken from a caller."`
+	MaxMessageSize settings.Size `default:"8MiB" placeholder:"SIZE" group:"Limits" help:"Largest message taken from a caller."`
 	// MaxUnknownTokens is how many tokens that nobody has one caller may show in a second. Beyond it the answer is "could not decide" instead of "unknown";
 	// tokens that are known are answered all the same. A door that takes tokens from the internet needs its own limit for each address before that.
 	MaxUnknownTokens int `default:"10000" placeholder:"N" group:"Limits" help:"Unknown tokens that one caller may show in a second."`

@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/settings"
 )
 
 // pdp runs the program to its end and gives what it said.
@@ -25,7 +27,7 @@ func TestPrecedence(t *testing.T) {
 	file := writeFile(t, filepath.Join(t.TempDir(), "pdp.yaml"), "max-streams: 3\nhistory: 30000\naudit-sample: 30\n", 0o600)
 	env := []string{"HOME=/", "JOBWARD_MAX_STREAMS=2", "JOBWARD_HISTORY=20000", "JOBWARD_LOG_LEVEL=", "JOBWARD_CONFIG=" + file}
 	code, out, errs := pdp(env, "config", "show", "--max-streams=1")
-	if code != exitOK {
+	if code != settings.ExitOK {
 		t.Fatal(errs)
 	}
 	lines := fields(out)
@@ -204,7 +206,7 @@ func TestRefusals(t *testing.T) {
 			args := append([]string{"--data-dir=" + data}, r.args...)
 			for _, verb := range []string{"serve", "config check"} {
 				code, out, errs := pdp(nil, append(args, strings.Fields(verb)...)...)
-				if code != exitRefused || !strings.Contains(errs, r.want) || !strings.Contains(errs, "pdp: refused: ") {
+				if code != settings.ExitRefused || !strings.Contains(errs, r.want) || !strings.Contains(errs, "pdp: refused: ") {
 					t.Errorf("%s: code %d, said %q, want %q", verb, code, errs, r.want)
 				}
 				if out != "" {
@@ -267,14 +269,14 @@ func TestEnvironment(t *testing.T) {
 		{"OTHER=1", ""},
 	} {
 		code, _, errs := pdp([]string{c.variable}, "config", "check")
-		if c.want == "" && code != exitOK || c.want != "" && (code != exitRefused || !strings.Contains(errs, c.want)) {
+		if c.want == "" && code != settings.ExitOK || c.want != "" && (code != settings.ExitRefused || !strings.Contains(errs, c.want)) {
 			t.Errorf("%s: code %d, said %q, want %q", c.variable, code, errs, c.want)
 		}
 	}
 	// What Kubernetes puts into every container beside a service called jobward, and one called jobward-pdp.
 	code, _, errs := pdp([]string{"KUBERNETES_SERVICE_HOST=10.0.0.1", "JOBWARD_SERVICE_HOST=10.0.0.2", "JOBWARD_SERVICE_PORT=7420", "JOBWARD_SERVICE_PORT_GRPC=7420",
 		"JOBWARD_PORT=tcp://10.0.0.2:7420", "JOBWARD_PORT_7420_TCP_ADDR=10.0.0.2", "JOBWARD_PDP_SERVICE_HOST=10.0.0.3", "JOBWARD_PDP_PORT=tcp://10.0.0.3:1"}, "config", "check")
-	if code != exitOK {
+	if code != settings.ExitOK {
 		t.Error(errs)
 	}
 }
@@ -288,16 +290,14 @@ func TestMasked(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for text, want := range map[string]Size{"0B": 0, "7": 7, "1KiB": 1024, "32MiB": 32 << 20, "3GiB": 3 << 30, "1TiB": 1 << 40, "1536KiB": 1536 << 10} {
-		var s Size
-		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
-			t.Errorf("%s: %d, %v", text, s, err)
-		}
-		var again Size
-		if err := again.UnmarshalText([]byte(s.String())); err != nil || again != s {
-			t.Errorf("%s is printed as %s", text, s)
-		}
+// TestOwnVariables keeps the table true that the other programs go by.
+func TestOwnVariables(t *testing.T) {
+	got, err := program().Variables(&commands{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := settings.KnownTo("pdp"); !slices.Equal(got, want) {
+		t.Errorf("write into internal/settings/variables.go, for pdp:\n%s\nit has\n%s", strings.Join(got, " "), strings.Join(want, " "))
 	}
 }
 
@@ -316,7 +316,7 @@ func TestOthersVariables(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`env:"(JOBWARD_[A-Z_]+)"`).FindAllStringSubmatch(string(data), -1) {
 			found++
-			if code, out, errs := pdp([]string{m[1] + "=x"}, "config", "show"); code != exitOK || strings.Contains(out, m[1]) {
+			if code, out, errs := pdp([]string{m[1] + "=x"}, "config", "show"); code != settings.ExitOK || strings.Contains(out, m[1]) {
 				t.Errorf("%s: code %d\n%s%s", m[1], code, out, errs)
 			}
 		}

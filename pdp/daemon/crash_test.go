@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/settings"
 )
 
 // TestKillKeeps kills the process after each acknowledged change and finds the change in the next one (P4).
@@ -60,7 +61,7 @@ func TestStoreFails(t *testing.T) {
 	if err == nil {
 		t.Error("a write that was not stored is acknowledged")
 	}
-	if code := p.end(); code != exitFailed || !strings.Contains(p.log.String(), "cannot tell any more what is durable") {
+	if code := p.end(); code != settings.ExitFailed || !strings.Contains(p.log.String(), "cannot tell any more what is durable") {
 		t.Errorf("ended with %d:\n%s", code, p.log.String())
 	}
 	if err := os.Remove(flag); err != nil {

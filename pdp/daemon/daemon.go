@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/jobward/jobward/internal/serving"
+	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/server"
@@ -20,7 +22,7 @@ import (
 type Options struct {
 	Config Config
 	// Shown are the settings as they are logged; may be empty.
-	Shown []Shown
+	Shown []settings.Shown
 	// Stdout takes what is said to the person who started the program, Stderr the log.
 	Stdout, Stderr io.Writer
 	// fault is for tests: it breaks the store's writes.
@@ -37,33 +39,25 @@ type Addresses struct {
 	Admin net.Addr
 }
 
-// settingsError is a refusal that happened before anything was done.
-type settingsError struct{ error }
-
-func (e settingsError) Unwrap() error { return e.error }
-
-// reloadEvery is how often files that may change are looked at.
-const reloadEvery = time.Second
-
 // Run is a policy decision point from start to stop. It returns nil after ctx has ended and everything was stopped in order. An error says
 // why it could not start, or why it had to stop.
 func Run(ctx context.Context, opt Options) error {
 	p, err := opt.Config.check()
 	if err != nil {
-		return settingsError{err}
+		return settings.Refuse(err)
 	}
 	d := &daemon{plan: p, out: opt.Stdout, ready: opt.Ready, fault: opt.fault, failed: make(chan error, 1)}
 	if err := d.start(ctx, opt); err != nil {
 		if ctx.Err() != nil {
 			err = nil // told to stop while it was starting
 		}
-		return errors.Join(err, d.stop())
+		return errors.Join(err, d.stops.Stop())
 	}
 	select {
 	case <-ctx.Done():
 		d.log.Info("stopping")
 		d.drain()
-		err := d.stop()
+		err := d.stops.Stop()
 		select {
 		case <-d.store.Failed(): // while calls were finishing
 			err = errors.Join(errStoreFailed, err)
@@ -72,7 +66,7 @@ func Run(ctx context.Context, opt Options) error {
 		d.log.Info("stopped")
 		return err
 	case err := <-d.failed:
-		return errors.Join(err, d.stop())
+		return errors.Join(err, d.stops.Stop())
 	case <-d.store.Failed():
 		// Nothing more is answered or written, and nothing is closed in order (P4).
 		go d.grpc.Stop() // it waits for handlers, and nobody waits for it
@@ -94,35 +88,22 @@ type daemon struct {
 	log   *slog.Logger
 
 	telemetry *telemetry.Telemetry
-	phase     phase
-	admin     *adminServer
+	phase     serving.Phase
+	admin     *serving.Admin
 	store     *badgerstore.Store
 	engine    *engine.Engine
 	listeners []net.Listener
 	services  *server.Server
-	health    *healthServer
+	health    *serving.Health
 	grpc      *grpc.Server
 
 	failed chan error // one error that ends the process
-	// stops undo what was started, last first.
-	stops []func() error
+	stops  serving.Stops
 }
 
-func (d *daemon) onStop(f func() error) { d.stops = append(d.stops, f) }
-
-// stop undoes what was started, in reverse order, and goes on when something of it fails.
-func (d *daemon) stop() error {
-	var errs []error
-	for i := len(d.stops) - 1; i >= 0; i-- {
-		errs = append(errs, d.stops[i]())
-	}
-	d.stops = nil
-	return errors.Join(errs...)
-}
-
-// start brings everything up in order. What was started before an error is for stop.
+// start brings everything up in order. What was started before an error is for stops.
 func (d *daemon) start(ctx context.Context, opt Options) error {
-	d.phase.set("starting")
+	d.phase.Set("starting")
 	if err := d.startTelemetry(ctx, opt); err != nil {
 		return err
 	}
@@ -140,7 +121,7 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 	if err := d.startGRPC(ctx); err != nil {
 		return err
 	}
-	d.phase.set("")
+	d.phase.Set("")
 	if err := d.announce(fresh, time.Since(began)); err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/jobward/jobward/internal/settings"
 )
 
 // TestFirstRun is what the README shows: no settings but those that keep tests apart.
@@ -104,17 +106,17 @@ func TestOneDaemonForOneDirectory(t *testing.T) {
 	first := launch(t, nil, small(dir, nil)...)
 	first.ready()
 	second := launch(t, nil, small(dir, nil)...)
-	if code := second.end(); code != exitFailed || !strings.Contains(second.log.String(), "pdp: failed: ") {
+	if code := second.end(); code != settings.ExitFailed || !strings.Contains(second.log.String(), "pdp: failed: ") {
 		t.Errorf("the second ended with %d:\n%s", code, second.log.String())
 	}
 	first.signal(syscall.SIGTERM)
-	if code := first.end(); code != exitOK {
+	if code := first.end(); code != settings.ExitOK {
 		t.Errorf("the first ended with %d:\n%s", code, first.log.String())
 	}
 	third := launch(t, nil, small(dir, nil)...)
 	third.ready()
 	third.signal(syscall.SIGINT)
-	if code := third.end(); code != exitOK {
+	if code := third.end(); code != settings.ExitOK {
 		t.Errorf("the third ended with %d:\n%s", code, third.log.String())
 	}
 }
@@ -125,7 +127,7 @@ func TestStopWhileStarting(t *testing.T) {
 	cancel()
 	var out, log output
 	code := Main(ctx, small(t.TempDir(), nil), nil, &out, &log)
-	if code != exitOK {
+	if code != settings.ExitOK {
 		t.Errorf("code %d:\n%s", code, log.String())
 	}
 }

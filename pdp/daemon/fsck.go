@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
@@ -16,7 +17,7 @@ var errDamaged = errors.New("the store has problems; nothing was changed. Restor
 func fsck(ctx context.Context, dir string, w io.Writer) error {
 	report, err := badgerstore.Check(ctx, dir)
 	if report == nil {
-		return settingsError{fmt.Errorf("data-dir: %w", err)} // there is no store, or a PDP has it open
+		return settings.Refuse(fmt.Errorf("data-dir: %w", err)) // there is no store, or a PDP has it open
 	}
 	if err != nil {
 		return err

@@ -48,6 +48,6 @@ func (d *daemon) measure() error {
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	d.onStop(registered.Unregister)
+	d.stops.Add(registered.Unregister)
 	return nil
 }

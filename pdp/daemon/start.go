@@ -5,16 +5,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/serving"
+	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
@@ -28,7 +29,7 @@ func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
 	if d.log, err = telemetry.NewLogger(opt.Stderr, d.LogFormat, d.LogLevel); err != nil {
 		return err
 	}
-	d.log.Info("starting", "version", Version())
+	d.log.Info("starting", "version", telemetry.Version())
 	for _, s := range opt.Shown {
 		if s.From != "" {
 			d.log.Info("setting", "name", s.Name, "value", s.Value, "from", s.From)
@@ -38,11 +39,11 @@ func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
 		d.log.Warn("DEVELOPMENT MODE: there is no TLS and nobody is asked who they are; whoever can connect may do everything. " +
 			"Not for tokens that open anything real. To end it set tls-cert-file, tls-key-file and callers-file")
 	}
-	d.telemetry, err = telemetry.Start(ctx, telemetry.Options{Service: "jobward-pdp", Version: Version(), Log: d.log})
+	d.telemetry, err = telemetry.Start(ctx, telemetry.Options{Service: "jobward-pdp", Version: telemetry.Version(), Log: d.log})
 	if err != nil {
-		return settingsError{err}
+		return settings.Refuse(err)
 	}
-	d.onStop(func() error {
+	d.stops.Add(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), telemetryFlush)
 		defer cancel()
 		if err := d.telemetry.Shutdown(ctx); err != nil {
@@ -58,19 +59,19 @@ func (d *daemon) startAdmin(ctx context.Context) error {
 	if d.plan.admin == nil {
 		return nil
 	}
-	l, err := listen(ctx, *d.plan.admin, d.SocketMode)
+	l, err := serving.Listen(ctx, *d.plan.admin, fs.FileMode(d.SocketMode))
 	if err != nil {
 		return fmt.Errorf("admin-addr: %w", err)
 	}
 	var config *tls.Config
 	if d.adminTLS != nil {
 		config = d.adminTLS.Config()
-		d.background(func(ctx context.Context) {
-			d.adminTLS.Run(ctx, reloadEvery, d.reloaded("TLS files of the admin listener"))
+		d.stops.Background(func(ctx context.Context) {
+			d.adminTLS.Run(ctx, serving.ReloadEvery, serving.Reloaded(d.log, "TLS files of the admin listener"))
 		})
 	}
-	d.admin = startAdmin(l, config, adminHandler(&d.phase, d.telemetry.Scrape), d.log)
-	d.onStop(d.admin.close)
+	d.admin = serving.StartAdmin(l, config, serving.AdminHandler(&d.phase, d.telemetry.Scrape), d.log)
+	d.stops.Add(d.admin.Close)
 	return nil
 }
 
@@ -80,7 +81,7 @@ func (d *daemon) startStore(ctx context.Context) (fresh bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("data-dir: %w", err)
 	}
-	d.phase.set("opening the store")
+	d.phase.Set("opening the store")
 	d.log.Info("opening the store", "dir", dir)
 	d.store, err = badgerstore.Open(ctx, badgerstore.Options{
 		Dir: dir, Logger: d.log, Memtable: int64(d.MemtableSize), History: d.History, Reserve: int64(d.MinFreeDisk), Ballast: int64(d.Ballast),
@@ -89,14 +90,14 @@ func (d *daemon) startStore(ctx context.Context) (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d.onStop(d.store.Close)
+	d.stops.Add(d.store.Close)
 	mark, _ := d.store.Head()
 	return mark.Revision == 0, nil
 }
 
 // startEngine loads the store into memory, then commits what the settings want to be in it.
 func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
-	d.phase.set("loading the store into memory")
+	d.phase.Set("loading the store into memory")
 	began := time.Now()
 	d.engine, err = engine.New(ctx, engine.Options{
 		Store: d.store, Tokens: d.tokens, MaxTimeout: d.MaxTimeout, DefaultTimeout: d.DefaultTimeout, Retention: d.Retention,
@@ -105,7 +106,7 @@ func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	d.onStop(func() error { d.engine.Close(); return nil })
+	d.stops.Add(func() error { d.engine.Close(); return nil })
 	mark, _ := d.store.Head()
 	d.log.Info("loaded the store", "mark", mark.String(), "took", time.Since(began).Round(time.Millisecond).String())
 	if err := d.measure(); err != nil {
@@ -115,7 +116,7 @@ func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 		return err
 	}
 	if fresh && d.development && d.SampleWorld {
-		d.phase.set("loading the sample world")
+		d.phase.Set("loading the sample world")
 		if err := loadSampleWorld(ctx, d.engine); err != nil {
 			return err
 		}
@@ -139,15 +140,15 @@ func (d *daemon) commitCatalogue(ctx context.Context) error {
 
 // startGRPC takes the addresses first and serves last, so that nothing is answered when one of them cannot be had.
 func (d *daemon) startGRPC(ctx context.Context) error {
-	d.phase.set("taking the addresses for calls")
+	d.phase.Set("taking the addresses for calls")
 	var addrs []net.Addr
 	for _, a := range d.plan.grpc {
-		l, err := listen(ctx, a, d.SocketMode)
+		l, err := serving.Listen(ctx, a, fs.FileMode(d.SocketMode))
 		if err != nil {
 			return fmt.Errorf("grpc-addr: %w", err)
 		}
 		d.listeners = append(d.listeners, l)
-		d.onStop(func() error {
+		d.stops.Add(func() error {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 				return err
 			}
@@ -162,7 +163,7 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 	if err := d.newServer(auth); err != nil {
 		return err
 	}
-	d.onStop(func() error { d.cutOff(); return nil })
+	d.stops.Add(func() error { d.cutOff(); return nil })
 	for _, l := range d.listeners {
 		go func() {
 			if err := d.grpc.Serve(l); err != nil {
@@ -178,47 +179,20 @@ func (d *daemon) authenticator(addrs []net.Addr) (identity.Authenticator, error)
 	if d.development {
 		return identity.NewDevelopment(addrs...)
 	}
-	d.background(func(ctx context.Context) { d.callers.Run(ctx, reloadEvery, d.reloaded("callers file")) })
+	d.stops.Background(func(ctx context.Context) {
+		d.callers.Run(ctx, serving.ReloadEvery, serving.Reloaded(d.log, "callers file"))
+	})
 	return d.callers, nil
 }
 
 // transport is how connections are kept.
 func (d *daemon) transport() []grpc.ServerOption {
-	opts := []grpc.ServerOption{
-		grpc.MaxConcurrentStreams(d.MaxStreams),
-		grpc.MaxHeaderListSize(16 << 10),
-		grpc.ConnectionTimeout(10 * time.Second),
-		// Heartbeats are messages; these pings only find connections whose other end is gone. Clients may ping as often as grpc-go lets them.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionAge: d.MaxConnectionAge, MaxConnectionAgeGrace: d.ShutdownGrace,
-		}),
-		grpc.WaitForHandlers(true),
-	}
+	opts := serving.Transport{MaxStreams: d.MaxStreams, MaxConnectionAge: d.MaxConnectionAge, Grace: d.ShutdownGrace}.Options()
 	if d.tls != nil {
-		d.background(func(ctx context.Context) { d.tls.Run(ctx, reloadEvery, d.reloaded("TLS files")) })
+		d.stops.Background(func(ctx context.Context) { d.tls.Run(ctx, serving.ReloadEvery, serving.Reloaded(d.log, "TLS files")) })
 		opts = append(opts, grpc.Creds(credentials.NewTLS(d.tls.Config())))
 	}
 	return opts
-}
-
-// reloaded reports on files that changed.
-func (d *daemon) reloaded(what string) func(error) {
-	return func(err error) {
-		if err != nil {
-			d.log.Error("what has changed cannot be used; the last good one stays in force", "what", what, "error", err)
-			return
-		}
-		d.log.Info("taken over what has changed", "what", what)
-	}
-}
-
-// background runs f until stop, which waits for it.
-func (d *daemon) background(f func(context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { f(ctx) })
-	d.onStop(func() error { cancel(); done.Wait(); return nil })
 }
 
 // fail ends the process with an error; the first one counts.
@@ -235,7 +209,7 @@ func (d *daemon) addresses() Addresses {
 		a.GRPC = append(a.GRPC, l.Addr())
 	}
 	if d.admin != nil {
-		a.Admin = d.admin.addr
+		a.Admin = d.admin.Addr()
 	}
 	return a
 }

@@ -8,6 +8,7 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/settings"
 )
 
 // TestFsck looks at a store that is in use, one that is whole, a damaged one, and none.
@@ -20,17 +21,17 @@ func TestFsck(t *testing.T) {
 			t.Errorf("code %d, want %d with %q:\n%s%s", code, want, text, out, errs)
 		}
 	}
-	fsck(exitRefused, "pdp: refused: data-dir: ")
+	fsck(settings.ExitRefused, "pdp: refused: data-dir: ")
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("fsck made the directory")
 	}
 	l := runLocal(t, nil, small(dir, nil)...)
 	token := issue(t, dial(t, l.GRPC[0].String()), "job-1")
-	fsck(exitRefused, "pdp: refused: data-dir: ")
+	fsck(settings.ExitRefused, "pdp: refused: data-dir: ")
 	if err := l.stop(); err != nil {
 		t.Fatal(err)
 	}
-	fsck(exitOK, "no problems")
+	fsck(settings.ExitOK, "no problems")
 
 	files, err := filepath.Glob(filepath.Join(dir, "badger", "*.sst"))
 	if err != nil || len(files) == 0 {
@@ -42,7 +43,7 @@ func TestFsck(t *testing.T) {
 	}
 	data[len(data)/3] ^= 1
 	writeFile(t, files[0], string(data), 0o600)
-	fsck(exitFailed, "PROBLEM: ")
+	fsck(settings.ExitFailed, "PROBLEM: ")
 	if _, err := tryLocal(t, nil, small(dir, nil)...); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a damaged store is served: %v", err)
 	} else if strings.Contains(err.Error(), token) {
@@ -53,7 +54,7 @@ func TestFsck(t *testing.T) {
 // TestNewKey puts what "keys new" prints where it says.
 func TestNewKey(t *testing.T) {
 	code, out, errs := pdp(nil, "keys", "new", "forge-sync", "--role=directory,maintainer")
-	if code != exitOK {
+	if code != settings.ExitOK {
 		t.Fatal(errs)
 	}
 	key, row, _ := strings.Cut(out, "\n")
@@ -70,7 +71,7 @@ func TestNewKey(t *testing.T) {
 		t.Errorf("the key is that of %v, %v", who, err)
 	}
 	for _, args := range [][]string{{}, {"a b", "--role=admin"}, {"x"}, {"x", "--role=boss"}, {"", "--role=admin"}} {
-		if code, out, _ := pdp(nil, append([]string{"keys", "new"}, args...)...); code != exitRefused || out != "" {
+		if code, out, _ := pdp(nil, append([]string{"keys", "new"}, args...)...); code != settings.ExitRefused || out != "" {
 			t.Errorf("%q: code %d, printed %q", args, code, out)
 		}
 	}
@@ -82,13 +83,13 @@ func TestWords(t *testing.T) {
 		code int
 		want string
 	}{
-		{"version", exitOK, "pdp "},
-		{"--help", exitOK, "JOBWARD_SOME_NAME"},
-		{"keys new --help", exitOK, "runner, service"},
-		{"config check", exitOK, "the settings are good"},
-		{"nonsense", exitRefused, "unexpected argument nonsense"},
-		{"--grpc-adr=x", exitRefused, `did you mean "--grpc-addr"`},
-		{"config", exitRefused, "expected one of"},
+		{"version", settings.ExitOK, "pdp "},
+		{"--help", settings.ExitOK, "JOBWARD_SOME_NAME"},
+		{"keys new --help", settings.ExitOK, "runner, service"},
+		{"config check", settings.ExitOK, "the settings are good"},
+		{"nonsense", settings.ExitRefused, "unexpected argument nonsense"},
+		{"--grpc-adr=x", settings.ExitRefused, `did you mean "--grpc-addr"`},
+		{"config", settings.ExitRefused, "expected one of"},
 	} {
 		code, out, errs := pdp(nil, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(out+errs, c.want) {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/hot"
 )
 
 // These benchmarks have client and server in one process, so what they print is the
@@ -147,14 +148,14 @@ func BenchmarkAnswer(b *testing.B) {
 				b.Fatal(err)
 			}
 			h := r.server.hotMethod(jobwardv1.DecisionService_Check_FullMethodName)
-			dec := func(m any) error { return m.(inbound).decode(data) }
+			dec := func(m any) error { return m.(hot.Inbound).Decode(data) }
 			b.ReportAllocs()
 			for b.Loop() {
 				out, err := h(nil, context.Background(), dec, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
-				out.(*outbox).sent()
+				out.(*hot.Outbox).Sent()
 			}
 		})
 	}

@@ -27,6 +27,7 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/wire"
 )
 
 // authority signs certificates.
@@ -129,13 +130,13 @@ func TestCallers(t *testing.T) {
 		issue, check codes.Code
 		reason       string
 	}{
-		"nobody":              {credential{}, codes.Unauthenticated, codes.Unauthenticated, CodeNoCredentials},
-		"a runner":            {credential{cert: "spiffe://forge.example/runner/7"}, codes.InvalidArgument, codes.PermissionDenied, CodeRoleForbidden},
-		"another id":          {credential{cert: "spiffe://forge.example/other/7"}, codes.PermissionDenied, codes.PermissionDenied, CodeRoleForbidden},
-		"a key":               {credential{header: "Bearer " + key}, codes.PermissionDenied, codes.InvalidArgument, CodeRoleForbidden},
-		"a key decides alone": {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + key}, codes.PermissionDenied, codes.InvalidArgument, CodeRoleForbidden},
-		"a bad key":           {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + forged}, codes.Unauthenticated, codes.Unauthenticated, CodeBadCredentials},
-		"a password":          {credential{header: "Basic aHVudGVyMg=="}, codes.Unauthenticated, codes.Unauthenticated, CodeBadCredentials},
+		"nobody":              {credential{}, codes.Unauthenticated, codes.Unauthenticated, wire.CodeNoCredentials},
+		"a runner":            {credential{cert: "spiffe://forge.example/runner/7"}, codes.InvalidArgument, codes.PermissionDenied, wire.CodeRoleForbidden},
+		"another id":          {credential{cert: "spiffe://forge.example/other/7"}, codes.PermissionDenied, codes.PermissionDenied, wire.CodeRoleForbidden},
+		"a key":               {credential{header: "Bearer " + key}, codes.PermissionDenied, codes.InvalidArgument, wire.CodeRoleForbidden},
+		"a key decides alone": {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + key}, codes.PermissionDenied, codes.InvalidArgument, wire.CodeRoleForbidden},
+		"a bad key":           {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + forged}, codes.Unauthenticated, codes.Unauthenticated, wire.CodeBadCredentials},
+		"a password":          {credential{header: "Basic aHVudGVyMg=="}, codes.Unauthenticated, codes.Unauthenticated, wire.CodeBadCredentials},
 	} {
 		config := &tls.Config{RootCAs: ca.pool()}
 		if c.cert != "" {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
@@ -49,11 +50,11 @@ func (d *decisionService) CheckStream(stream grpc.BidiStreamingServer[jobwardv1.
 func (s *Server) answerAll(stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	door := s.doors[jobwardv1.DecisionService_CheckStream_FullMethodName]
-	h := s.borrow(door, shapeStream)
+	h := s.borrow(door, hot.CheckStream)
 	h.by = engine.Actor{Name: actorOf(ctx, 0).Name}
-	h.out = &outbox{}
+	h.out = new(hot.Outbox)
 	for {
-		h.in.reset(shapeStream)
+		h.in.Reset(hot.CheckStream)
 		if err := stream.RecvMsg(&h.in); err == io.EOF {
 			s.giveBack(h)
 			return nil
@@ -61,13 +62,12 @@ func (s *Server) answerAll(stream grpc.ServerStream) error {
 			return err
 		}
 		start := time.Now()
-		h.out.b = h.out.b[:0]
-		err := h.in.err
+		err := h.in.Err
 		if err == nil {
-			err = s.answerStream(ctx, h)
+			err = s.answer(ctx, h)
 		}
 		if err != nil {
-			if err := h.out.problem(h.in.id, err); err != nil {
+			if err := h.out.Problem(h.in.ID, err); err != nil {
 				return err
 			}
 		}
@@ -102,7 +102,7 @@ func (d *decisionService) Explain(ctx context.Context, in *jobwardv1.ExplainRequ
 	}
 	by := actorOf(ctx, 0)
 	if ex.Reason == authz.TokenUnknown {
-		if err := s.unknown.take(by.Name, time.Now()); err != nil {
+		if err := s.unknown.Take(by.Name, time.Now()); err != nil {
 			return nil, err
 		}
 	}

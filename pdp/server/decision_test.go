@@ -405,7 +405,7 @@ func TestDrain(t *testing.T) {
 	r.server.Drain()
 	r.server.Drain() // again is nothing
 	_, err = s.Recv()
-	if status.Code(err) != codes.Unavailable || oneInfo(t, err).Reason != CodeDraining {
+	if status.Code(err) != codes.Unavailable || oneInfo(t, err).Reason != wire.CodeDraining {
 		t.Errorf("the stream ends with %v", err)
 	}
 	if _, err := r.directory.GetStatus(ctx(t), &jobwardv1.GetStatusRequest{}); err != nil {
@@ -444,7 +444,7 @@ func TestPanic(t *testing.T) {
 	rs.Send(&jobwardv1.ReconcileRequest{Part: &jobwardv1.ReconcileRequest_Header{Header: &jobwardv1.ReconcileHeader{AsOfRevision: 1}}})
 	_, err5 := rs.CloseAndRecv()
 	for i, err := range []error{err1, err2, err3, err4, err5} {
-		if status.Code(err) != codes.Internal || oneInfo(t, err).Reason != CodePanic || strings.Contains(err.Error(), "nil pointer") {
+		if status.Code(err) != codes.Internal || oneInfo(t, err).Reason != wire.CodePanic || strings.Contains(err.Error(), "nil pointer") {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

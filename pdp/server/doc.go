@@ -16,15 +16,10 @@
 //
 // # The codec
 //
-// gRPC answers a request that it cannot decode by itself, as INTERNAL and without
-// details. So the server has a codec that never fails: it leaves the error in the
-// [frame] that the message was to be decoded into, and the call goes on with it. The
-// same codec knows the messages of the hot path, which are read and written by hand
-// ([inbox], [outbox]) in memory that is used again: by reflection they cost a fifth
-// of an empty call, which is all that a Check may cost on top of one.
-//
-// Two kinds of error still leave as gRPC made them: messages larger than twice the
-// limit, which are not read, and calls that break HTTP/2 or gRPC framing.
+// Messages come in and go out by the codec of package hot, which never fails: what was
+// wrong with a request is found by [Server.guard] beside it, and leaves with an ErrorInfo
+// like every other error. Requests and answers of the hot path are read and written by
+// hand there.
 //
 // # What a call may hold
 //

@@ -140,16 +140,16 @@ func verdict(t *testing.T, r *rig, caller, service string, m grpc.MethodInfo) bo
 	}
 	want := codes.OK
 	switch reason {
-	case CodeNoCredentials, CodeBadCredentials:
+	case wire.CodeNoCredentials, wire.CodeBadCredentials:
 		want = codes.Unauthenticated
-	case CodeRoleForbidden:
+	case wire.CodeRoleForbidden:
 		want = codes.PermissionDenied
 	}
 	if want != codes.OK && status.Code(err) != want {
 		t.Errorf("%s as %q: %v", m.Name, caller, err)
 	}
 	switch {
-	case reason == CodeNoCredentials && caller != "", reason == CodeBadCredentials && caller != "nonsense", status.Code(err) == codes.Unimplemented:
+	case reason == wire.CodeNoCredentials && caller != "", reason == wire.CodeBadCredentials && caller != "nonsense", status.Code(err) == codes.Unimplemented:
 		t.Errorf("%s as %q: %v", m.Name, caller, err)
 	}
 	return want == codes.OK

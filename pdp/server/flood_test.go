@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -13,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
@@ -95,7 +94,7 @@ func TestFloodLimit(t *testing.T) {
 	}
 	wantFlood := func(what string, err error) {
 		t.Helper()
-		if status.Code(err) != codes.ResourceExhausted || oneInfo(t, err).Reason != CodeTooManyUnknown {
+		if status.Code(err) != codes.ResourceExhausted || oneInfo(t, err).Reason != wire.CodeTooManyUnknown {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -123,7 +122,7 @@ func TestFloodLimit(t *testing.T) {
 // TestFloodEveryWay: all ways to learn that a token is unknown count.
 func TestFloodEveryWay(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.MaxUnknown = 1 })
-	r.server.unknown.limit = 0 // not one
+	r.server.unknown = hot.NewFlood(0) // not one
 	tok := r.tokens.Mint().Reveal()
 	check := &jobwardv1.CheckRequest{Token: tok, TargetProjectId: lib, Permission: "read_repository"}
 	_, err1 := r.decisions.Check(ctx(t), check)
@@ -134,44 +133,13 @@ func TestFloodEveryWay(t *testing.T) {
 	})
 	err5 := wire.ProblemFromProto(r.ask(t, &jobwardv1.CheckStreamRequest{Questions: []*jobwardv1.CheckRequest{check}}).Problem)
 	for i, err := range []error{err1, err2, err3, err4, err5} {
-		if e := wire.AsError(err); e == nil || e.Kind != authz.KindExhausted || e.Code != CodeTooManyUnknown || e.RetryAfter <= 0 {
+		if e := wire.AsError(err); e == nil || e.Kind != authz.KindExhausted || e.Code != wire.CodeTooManyUnknown || e.RetryAfter <= 0 {
 			t.Errorf("%d: %v", i, err)
 		}
 	}
-	if n := r.server.unknown.shown(); n != 5 {
+	if n := r.server.unknown.Shown(); n != 5 {
 		t.Errorf("%d unknown tokens were counted", n)
 	}
-}
-
-// TestFloodWindow: seconds, callers, and the bound on callers.
-func TestFloodWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := flood{limit: 2, callers: map[string]*second{}}
-		take := func(caller string, ok bool) {
-			t.Helper()
-			if err := f.take(caller, time.Now()); (err == nil) != ok {
-				t.Errorf("%s: %v", caller, err)
-			}
-		}
-		take("a", true)
-		take("a", true)
-		take("a", false)
-		take("b", true)
-		time.Sleep(999 * time.Millisecond)
-		take("a", false)
-		time.Sleep(time.Millisecond)
-		take("a", true)
-		for i := range 2 * maxFlooders {
-			take(fmt.Sprint(i), true)
-		}
-		if len(f.callers) > maxFlooders {
-			t.Errorf("%d callers are kept", len(f.callers))
-		}
-		f.limit = -1
-		for range 10 {
-			take("a", true)
-		}
-	})
 }
 
 // TestBatchCountsOnce: a thousand questions about one unknown token show one.
@@ -191,13 +159,13 @@ func TestBatchCountsOnce(t *testing.T) {
 	if _, err := r.decisions.BatchCheck(ctx(t), batch); err != nil {
 		t.Fatal(err)
 	}
-	if n := r.server.unknown.shown(); n != 1 {
+	if n := r.server.unknown.Shown(); n != 1 {
 		t.Errorf("a batch shows %d", n)
 	}
 	if out := r.ask(t, stream); out.Problem != nil {
 		t.Fatal(out.Problem)
 	}
-	if n := r.server.unknown.shown(); n != 4 {
+	if n := r.server.unknown.Shown(); n != 4 {
 		t.Errorf("the message shows %d more; want each change of token", n-1)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 )
@@ -24,7 +25,7 @@ func (s *Server) guard(ctx context.Context, method string, run func(context.Cont
 	d := s.doors[method]
 	if d == nil {
 		d, run = s.unlisted, func(context.Context) error {
-			return wire.Unimplemented(CodeMethodUnknown, "there is no method "+method)
+			return wire.Unimplemented(wire.CodeMethodUnknown, "there is no method "+method)
 		}
 	}
 	start := time.Now()
@@ -105,7 +106,7 @@ type validator struct{ protovalidate.Validator }
 
 // Validate implements protovalidate.Validator.
 func (v validator) Validate(m proto.Message, opts ...protovalidate.ValidationOption) error {
-	if proto.Size(m) > largeMessage {
+	if proto.Size(m) > hot.LargeMessage {
 		opts = append(opts, protovalidate.WithFailFast())
 	}
 	return v.Validator.Validate(m, opts...)
@@ -137,20 +138,7 @@ type guardedStream struct {
 
 func (g *guardedStream) Context() context.Context { return g.ctx }
 
-func (g *guardedStream) RecvMsg(m any) error { return receive(g.ServerStream.RecvMsg, m) }
-
-// receive receives a message with recv; what the codec found wrong with it is the error.
-func receive(recv func(any) error, m any) error {
-	msg, ok := m.(proto.Message)
-	if !ok { // one of ours, which takes the error itself
-		return recv(m)
-	}
-	f := frame{msg: msg}
-	if err := recv(&f); err != nil {
-		return err
-	}
-	return f.err
-}
+func (g *guardedStream) RecvMsg(m any) error { return hot.Receive(g.ServerStream.RecvMsg, m) }
 
 // registrar registers services with their unary methods wrapped.
 type registrar struct {
@@ -178,7 +166,7 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 func (s *Server) guarded(method string, h grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
 		err = s.guard(ctx, method, func(ctx context.Context) (err error) {
-			resp, err = h(srv, ctx, func(m any) error { return receive(dec, m) }, s.chain.unary)
+			resp, err = h(srv, ctx, func(m any) error { return hot.Receive(dec, m) }, s.chain.unary)
 			return err
 		})
 		return resp, err
@@ -186,5 +174,5 @@ func (s *Server) guarded(method string, h grpc.MethodHandler) grpc.MethodHandler
 }
 
 func unknownMethod(_ any, _ grpc.ServerStream) error {
-	return wire.Unimplemented(CodeMethodUnknown, "there is no such method")
+	return wire.Unimplemented(wire.CodeMethodUnknown, "there is no such method")
 }

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/wire"
 )
 
 // rawCodec sends and receives bytes as they are.
@@ -462,7 +463,7 @@ func TestGarbage(t *testing.T) {
 			if m.Name() == "CheckStream" {
 				err = problemOf(t, out, err)
 			}
-			if status.Code(err) != codes.InvalidArgument || oneInfo(t, err).Reason != CodeMalformedMessage {
+			if status.Code(err) != codes.InvalidArgument || oneInfo(t, err).Reason != wire.CodeMalformedMessage {
 				t.Errorf("%s: %v", what, err)
 			}
 			if r.head() != before {
@@ -483,7 +484,7 @@ func TestTooLarge(t *testing.T) {
 		t.Errorf("just below the limit: %v", err)
 	}
 	err := send(1 << 20)
-	if status.Code(err) != codes.ResourceExhausted || oneInfo(t, err).Reason != CodeMessageTooLarge || !strings.Contains(err.Error(), "1048576") {
+	if status.Code(err) != codes.ResourceExhausted || oneInfo(t, err).Reason != wire.CodeMessageTooLarge || !strings.Contains(err.Error(), "1048576") {
 		t.Errorf("above the limit: %v", err)
 	}
 	if err := send(3 << 20); status.Code(err) != codes.ResourceExhausted {

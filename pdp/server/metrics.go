@@ -59,7 +59,7 @@ func newMeters(p metric.MeterProvider, s *Server) (*meters, error) {
 		labels[d] = decisionLabels(d)
 	}
 	_, errs[5] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		o.ObserveInt64(unknown, int64(s.unknown.shown()))
+		o.ObserveInt64(unknown, int64(s.unknown.Shown()))
 		for _, d := range all {
 			o.ObserveInt64(inFlight, d.inFlight.Load(), d.meters.method)
 			for r := range d.meters.decisions {

@@ -10,8 +10,6 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/stats"
 
@@ -20,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/engine"
@@ -82,10 +81,10 @@ type Server struct {
 	chain     chain
 	meters    *meters
 	tracer    trace.Tracer
-	ids       ids
-	unknown   flood
+	ids       hot.IDs
+	unknown   *hot.Flood
 	scratch   sync.Pool // of *scratch
-	outboxes  sync.Pool // of *outbox
+	outboxes  hot.Outboxes
 	started   time.Time
 
 	drain     chan struct{}
@@ -109,8 +108,8 @@ func New(opt Options) (*Server, error) {
 		opt.Propagator = propagation.TraceContext{}
 	}
 	s := &Server{
-		opt: opt, engine: opt.Engine, log: opt.Logger, doors: map[string]*door{}, unlisted: unlistedDoor(), ids: newIDs(),
-		unknown: flood{limit: opt.MaxUnknown, callers: map[string]*second{}}, started: time.Now(), drain: make(chan struct{}),
+		opt: opt, engine: opt.Engine, log: opt.Logger, doors: map[string]*door{}, unlisted: unlistedDoor(), ids: hot.NewIDs(),
+		unknown: hot.NewFlood(opt.MaxUnknown), started: time.Now(), drain: make(chan struct{}),
 	}
 	for _, d := range doors() {
 		s.doors[d.method] = d
@@ -133,7 +132,6 @@ func New(opt Options) (*Server, error) {
 	if s.chain, err = s.newChain(); err != nil {
 		return nil, err
 	}
-	s.outboxes.New = func() any { return &outbox{pool: &s.outboxes} }
 	s.scratch.New = func() any { return new(scratch) }
 	return s, nil
 }
@@ -142,7 +140,7 @@ func New(opt Options) (*Server, error) {
 // come after any other of the same kind.
 func (s *Server) ServerOptions() []grpc.ServerOption {
 	opts := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(codec{CodecV2: encoding.GetCodecV2(proto.Name), limit: s.opt.MaxMessage}),
+		grpc.ForceServerCodecV2(hot.NewCodec(s.opt.MaxMessage)),
 		// The codec refuses what is over the limit and says so properly; gRPC what is over
 		// twice that, before it is in memory.
 		grpc.MaxRecvMsgSize(2 * s.opt.MaxMessage),

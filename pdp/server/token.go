@@ -111,7 +111,7 @@ func (t *tokenService) Introspect(ctx context.Context, in *jobwardv1.IntrospectR
 	info, err := s.engine.Introspect(ctx, digest)
 	var unknown *authz.Error
 	if errors.As(err, &unknown) && unknown.Code == engine.CodeTokenUnknown {
-		if err := s.unknown.take(actorOf(ctx, 0).Name, time.Now()); err != nil {
+		if err := s.unknown.Take(actorOf(ctx, 0).Name, time.Now()); err != nil {
 			return nil, err
 		}
 		return &jobwardv1.IntrospectResponse{Reason: wire.ReasonToProto(authz.TokenUnknown), Revision: uint64(at)}, nil

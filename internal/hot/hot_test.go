@@ -1,7 +1,8 @@
-package server
+package hot
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -9,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/encoding"
-	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -129,56 +128,56 @@ func TestNumbersAsDeclared(t *testing.T) {
 }
 
 // same compares a question read by hand with one that the generated code read.
-func same(q *question, token string, target int64, path, permission string, surface jobwardv1.Surface, minRevision uint64) bool {
-	return string(q.token) == token && q.target == target && string(q.path) == path && string(q.permission) == permission &&
-		q.surface == surface && q.minRevision == minRevision
+func same(q *Question, token string, target int64, path, permission string, surface jobwardv1.Surface, minRevision uint64) bool {
+	return string(q.Token) == token && q.Target == target && string(q.Path) == path && string(q.Permission) == permission &&
+		q.Surface == surface && q.MinRevision == minRevision
 }
 
 // readBoth reads data as the given shape both ways and says how they differ, "" when
 // they agree. The generated code refuses text that is not UTF-8 where the hand-written
 // one reads on and judges later, so such data is passed over.
-func readBoth(s shape, data []byte) string {
-	var in inbox
-	in.reset(s)
-	herr := in.decode(data)
+func readBoth(s Shape, data []byte) string {
+	var in Inbox
+	in.Reset(s)
+	herr := in.Decode(data)
 	var perr error
 	var diff string
 	switch s {
-	case shapeCheck:
+	case Check:
 		var m jobwardv1.CheckRequest
 		if perr = proto.Unmarshal(data, &m); perr == nil && herr == nil {
-			if q := &in.questions[0]; !same(q, m.Token, m.TargetProjectId, m.TargetProjectPath, m.Permission, m.Surface, m.MinRevision) {
+			if q := &in.Questions[0]; !same(q, m.Token, m.TargetProjectId, m.TargetProjectPath, m.Permission, m.Surface, m.MinRevision) {
 				diff = fmt.Sprintf("%+v is not %v", q, &m)
 			}
 		}
-	case shapeBatch:
+	case BatchCheck:
 		var m jobwardv1.BatchCheckRequest
 		if perr = proto.Unmarshal(data, &m); perr == nil && herr == nil {
-			if string(in.token) != m.Token || in.minRevision != m.MinRevision || len(in.questions) != min(len(m.Questions), wire.MaxBatchQuestions) {
+			if string(in.Token) != m.Token || in.MinRevision != m.MinRevision || len(in.Questions) != min(len(m.Questions), wire.MaxBatchQuestions) {
 				diff = fmt.Sprintf("%+v is not %v", in, &m)
 			}
-			for i := range in.questions {
-				if q := m.Questions[i]; diff == "" && !same(&in.questions[i], "", q.TargetProjectId, q.TargetProjectPath, q.Permission, q.Surface, 0) {
-					diff = fmt.Sprintf("%+v is not %v", in.questions[i], q)
+			for i := range in.Questions {
+				if q := m.Questions[i]; diff == "" && !same(&in.Questions[i], "", q.TargetProjectId, q.TargetProjectPath, q.Permission, q.Surface, 0) {
+					diff = fmt.Sprintf("%+v is not %v", in.Questions[i], q)
 				}
 			}
 		}
-	case shapeStream:
+	case CheckStream:
 		var m jobwardv1.CheckStreamRequest
 		if perr = proto.Unmarshal(data, &m); perr == nil && herr == nil {
-			if in.id != m.Id || len(in.questions) != min(len(m.Questions), wire.MaxStreamQuestions) {
+			if in.ID != m.Id || len(in.Questions) != min(len(m.Questions), wire.MaxStreamQuestions) {
 				diff = fmt.Sprintf("%+v is not %v", in, &m)
 			}
-			for i := range in.questions {
+			for i := range in.Questions {
 				q := m.Questions[i]
-				if diff == "" && !same(&in.questions[i], q.Token, q.TargetProjectId, q.TargetProjectPath, q.Permission, q.Surface, q.MinRevision) {
-					diff = fmt.Sprintf("%+v is not %v", in.questions[i], q)
+				if diff == "" && !same(&in.Questions[i], q.Token, q.TargetProjectId, q.TargetProjectPath, q.Permission, q.Surface, q.MinRevision) {
+					diff = fmt.Sprintf("%+v is not %v", in.Questions[i], q)
 				}
 			}
 		}
 	}
 	textual := perr != nil && strings.Contains(perr.Error(), "invalid UTF-8")
-	if (herr == nil) != (perr == nil) && diff == "" && !textual && !in.more {
+	if (herr == nil) != (perr == nil) && diff == "" && !textual && !in.More {
 		diff = fmt.Sprintf("by hand: %v; generated: %v", herr, perr)
 	}
 	return diff
@@ -219,7 +218,7 @@ func TestReadAsGenerated(t *testing.T) {
 					data[r.IntN(len(data))] = byte(r.Uint32())
 				}
 			}
-			if diff := readBoth(shape(s), data); diff != "" {
+			if diff := readBoth(Shape(s), data); diff != "" {
 				t.Fatalf("shape %d, %x: %s", s, data, diff)
 			}
 		}
@@ -234,7 +233,7 @@ func FuzzInbox(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, s uint8, data []byte) {
-		if diff := readBoth(shape(s%3), data); diff != "" {
+		if diff := readBoth(Shape(s%3), data); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -243,51 +242,51 @@ func FuzzInbox(f *testing.F) {
 // TestInboxForgets: memory that is used again shows nothing of the message before, and
 // does not grow with questions that are too many.
 func TestInboxForgets(t *testing.T) {
-	var in inbox
-	in.reset(shapeStream)
+	var in Inbox
+	in.Reset(CheckStream)
 	first, _ := proto.Marshal(&jobwardv1.CheckStreamRequest{Id: 7, Questions: []*jobwardv1.CheckRequest{{Token: "t", Permission: "p", Surface: 2, MinRevision: 3}}})
-	if err := in.decode(first); err != nil {
+	if err := in.Decode(first); err != nil {
 		t.Fatal(err)
 	}
-	in.fail(errDraining())
-	in.reset(shapeStream)
-	if err := in.decode([]byte{0x12, 0}); err != nil { // one empty question
+	in.Fail(errors.New("gone"))
+	in.Reset(CheckStream)
+	if err := in.Decode([]byte{0x12, 0}); err != nil { // one empty question
 		t.Fatal(err)
 	}
-	if q := in.questions[0]; in.id != 0 || in.err != nil || len(in.questions) != 1 || !same(&q, "", 0, "", "", 0, 0) {
+	if q := in.Questions[0]; in.ID != 0 || in.Err != nil || len(in.Questions) != 1 || !same(&q, "", 0, "", "", 0, 0) {
 		t.Errorf("%+v", in)
 	}
-	in.reset(shapeStream)
-	if err := in.decode(bytes.Repeat([]byte{0x12, 0}, 1<<20)); err != nil {
+	in.Reset(CheckStream)
+	if err := in.Decode(bytes.Repeat([]byte{0x12, 0}, 1<<20)); err != nil {
 		t.Fatal(err)
 	}
-	if !in.more || len(in.questions) != wire.MaxStreamQuestions {
-		t.Errorf("a million questions: more is %t, %d are kept", in.more, len(in.questions))
+	if !in.More || len(in.Questions) != wire.MaxStreamQuestions {
+		t.Errorf("a million questions: more is %t, %d are kept", in.More, len(in.Questions))
 	}
 }
 
 // TestCodec: a message in one buffer or in several, the bound, and what is not ours.
 func TestCodec(t *testing.T) {
-	c := codec{CodecV2: encoding.GetCodecV2(protocodec.Name), limit: 100}
+	c := NewCodec(100)
 	data, _ := proto.Marshal(&jobwardv1.KeepAliveRequest{RunnerId: "r1"})
 	for _, slices := range []mem.BufferSlice{
 		{mem.SliceBuffer(data)},
 		{mem.SliceBuffer(data[:2]), mem.SliceBuffer(data[2:])},
 		{},
 	} {
-		f := &frame{msg: &jobwardv1.KeepAliveRequest{}}
+		f := &Frame{Msg: &jobwardv1.KeepAliveRequest{}}
 		want := "r1"
 		if len(slices) == 0 {
 			want = ""
 		}
-		if err := c.Unmarshal(slices, f); err != nil || f.err != nil || f.msg.(*jobwardv1.KeepAliveRequest).RunnerId != want {
-			t.Errorf("%v, %v, %v", f.msg, f.err, err)
+		if err := c.Unmarshal(slices, f); err != nil || f.Err != nil || f.Msg.(*jobwardv1.KeepAliveRequest).RunnerId != want {
+			t.Errorf("%v, %v, %v", f.Msg, f.Err, err)
 		}
 	}
 	for n, want := range map[int]authz.Kind{100: authz.KindInvalid, 101: authz.KindExhausted} {
-		f := &frame{msg: &jobwardv1.KeepAliveRequest{}}
-		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(make([]byte, n))}, f); err != nil || authz.KindOf(f.err) != want {
-			t.Errorf("%d bytes of nonsense: %v, %v; want kind %d", n, f.err, err, want)
+		f := &Frame{Msg: &jobwardv1.KeepAliveRequest{}}
+		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer(make([]byte, n))}, f); err != nil || authz.KindOf(f.Err) != want {
+			t.Errorf("%d bytes of nonsense: %v, %v; want kind %d", n, f.Err, err, want)
 		}
 	}
 	m := &jobwardv1.KeepAliveRequest{}

@@ -1,4 +1,4 @@
-package daemon
+package serving
 
 import (
 	"context"
@@ -13,28 +13,30 @@ import (
 	"time"
 )
 
-// phase is what the PDP says of itself to whoever asks over HTTP. Safe for concurrent use.
-type phase struct {
+// Phase is what a program says of itself to whoever asks over HTTP. The zero value is ready and has never been; safe for concurrent use.
+type Phase struct {
 	mu      sync.Mutex
 	notYet  string // why it is not ready; "" when it is
 	started bool   // it has been ready once
 }
 
-func (p *phase) set(notYet string) {
+// Set says why the program is not ready, or "" when it is.
+func (p *Phase) Set(notYet string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.notYet = notYet
 	p.started = p.started || notYet == ""
 }
 
-func (p *phase) get() (notYet string, started bool) {
+func (p *Phase) get() (notYet string, started bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.notYet, p.started
 }
 
-// adminHandler serves what operators and their machines look at. There is nothing secret in it.
-func adminHandler(p *phase, metrics http.Handler) http.Handler {
+// AdminHandler serves what operators and their machines look at. There is nothing secret in it: /livez, /readyz,
+// /startupz and, from metrics, /metrics.
+func AdminHandler(p *Phase, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	say := func(w http.ResponseWriter, status int, text string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -62,16 +64,16 @@ func adminHandler(p *phase, metrics http.Handler) http.Handler {
 	return mux
 }
 
-// adminServer is the HTTP side of the PDP.
-type adminServer struct {
+// Admin is the HTTP side of a program.
+type Admin struct {
 	server http.Server
 	addr   net.Addr
 	done   sync.WaitGroup
 }
 
-// startAdmin serves h on l, over TLS if config is not nil, until close.
-func startAdmin(l net.Listener, config *tls.Config, h http.Handler, log *slog.Logger) *adminServer {
-	a := &adminServer{addr: l.Addr()}
+// StartAdmin serves h on l, over TLS if config is not nil, until Close.
+func StartAdmin(l net.Listener, config *tls.Config, h http.Handler, log *slog.Logger) *Admin {
+	a := &Admin{addr: l.Addr()}
 	a.server = http.Server{
 		Handler: h, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -88,8 +90,11 @@ func startAdmin(l net.Listener, config *tls.Config, h http.Handler, log *slog.Lo
 	return a
 }
 
-// close lets answers under way finish for at most a second.
-func (a *adminServer) close() error {
+// Addr is where it listens.
+func (a *Admin) Addr() net.Addr { return a.addr }
+
+// Close lets answers under way finish for at most a second.
+func (a *Admin) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err := a.server.Shutdown(ctx)

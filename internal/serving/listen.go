@@ -1,4 +1,4 @@
-package daemon
+package serving
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// listen opens one address. The file of a Unix socket has its mode from the first moment on.
-func listen(ctx context.Context, a address, mode FileMode) (net.Listener, error) {
+// Listen opens one address. The file of a Unix socket has its mode from the first moment on.
+func Listen(ctx context.Context, a Address, mode fs.FileMode) (net.Listener, error) {
 	var lc net.ListenConfig
-	if a.network == "unix" {
-		if err := clearSocket(ctx, a.host); err != nil {
+	if a.Network == "unix" {
+		if err := clearSocket(ctx, a.Host); err != nil {
 			return nil, err
 		}
 		// Linux gives the file the mode that the socket has when it is bound, less the umask; the chmod below gives back what that took.
@@ -27,15 +27,15 @@ func listen(ctx context.Context, a address, mode FileMode) (net.Listener, error)
 			return failed
 		}
 	}
-	l, err := lc.Listen(ctx, a.network, a.host)
+	l, err := lc.Listen(ctx, a.Network, a.Host)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is taken: another program listens there (another PDP?); stop it or choose another address", a)
+		return nil, fmt.Errorf("%s is taken: another program listens there (another instance?); stop it or choose another address", a)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen at %s: %w", a, err)
 	}
-	if a.network == "unix" {
-		if err := os.Chmod(a.host, fs.FileMode(mode)); err != nil {
+	if a.Network == "unix" {
+		if err := os.Chmod(a.Host, mode); err != nil {
 			l.Close()
 			return nil, fmt.Errorf("cannot give the socket its mode: %w", err)
 		}
@@ -44,7 +44,7 @@ func listen(ctx context.Context, a address, mode FileMode) (net.Listener, error)
 }
 
 // clearSocket removes a socket that a killed process left behind. What somebody listens on stays, and so does any other kind of file.
-// Two PDPs that start in the same instant at one path, with different data directories, can both get past this: then the later one has the path.
+// Two programs that start in the same instant at one path can both get past this: then the later one has the path.
 func clearSocket(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -60,7 +60,7 @@ func clearSocket(ctx context.Context, path string) error {
 	c, err := d.DialContext(ctx, "unix", path)
 	if err == nil {
 		c.Close()
-		return fmt.Errorf("somebody listens on %s (another PDP?): stop it or choose another path", path)
+		return fmt.Errorf("somebody listens on %s (another instance?): stop it or choose another path", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("cannot tell whether somebody listens on %s: %w", path, err)

@@ -1,4 +1,4 @@
-package daemon
+package settings
 
 import (
 	"cmp"
@@ -23,7 +23,7 @@ type Shown struct {
 	From string
 }
 
-// show lists the settings that were parsed in ctx, in the order of [Config].
+// show lists the settings that were parsed in ctx, in the order of the struct.
 func show(ctx *kong.Context, from map[string]string) []Shown {
 	for _, p := range ctx.Path {
 		if p.Flag != nil && !p.Resolved {
@@ -51,7 +51,7 @@ func text(v reflect.Value) string {
 	case []string:
 		return kong.JoinEscaped(x, ',')
 	case time.Duration:
-		return brief(x)
+		return Brief(x)
 	}
 	return fmt.Sprint(v.Interface())
 }
@@ -62,8 +62,8 @@ func masked(s string) string {
 	return regexp.MustCompile(`[A-Za-z0-9][A-Za-z0-9-]{0,14}-1[0-9A-Za-z]{33}`).ReplaceAllString(s, "[REDACTED]")
 }
 
-// writeSettings prints the settings in the form of the settings file, so that the output can be one.
-func writeSettings(w io.Writer, list []Shown) error {
+// Write prints the settings in the form of the settings file, so that the output can be one.
+func Write(w io.Writer, list []Shown) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range list {
 		switch {

@@ -1,4 +1,4 @@
-package server
+package hot
 
 import (
 	"unicode/utf8"
@@ -10,85 +10,95 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 )
 
-// shape tells the three requests of the hot path apart.
-type shape uint8
+// Shape tells the three requests of the hot path apart, and with them their answers.
+type Shape uint8
 
+// The shapes.
 const (
-	shapeCheck shape = iota
-	shapeBatch
-	shapeStream
+	Check Shape = iota
+	BatchCheck
+	CheckStream
 )
 
-// inbox is a CheckRequest, BatchCheckRequest or CheckStreamRequest, read by hand into
+// Inbox is a CheckRequest, BatchCheckRequest or CheckStreamRequest, read by hand into
 // memory that is used again. It reads what package proto reads: fields in any order,
 // the last of a singular one counts, unknown fields and known ones of another wire
 // type are passed over.
-type inbox struct {
-	shape shape
-	err   error
+//
+// Reset it, hand it to gRPC to be received into, look at Err, then ask for the
+// questions with [Inbox.Requests]. What is in it is good until it is reset or received
+// into again. The zero value is an empty Check; it belongs to one goroutine.
+type Inbox struct {
+	Shape Shape
+	Err   error  // what was wrong with the message as a whole
 	raw   []byte // owns the bytes that everything below lies in
 
-	id          uint64 // of a stream's message
-	token       []byte // of a batch
-	minRevision uint64 // of a batch
-	questions   []question
-	// more says that there were more questions than any request may have; what is beyond
+	ID          uint64 // of a stream's message
+	Token       []byte // of a batch
+	MinRevision uint64 // of a batch
+	Questions   []Question
+	// More says that there were more questions than any request may have; what is beyond
 	// the bound is not kept.
-	more bool
+	More bool
+
+	q *jobwardv1.Question // what package wire is asked with; made when it is needed
 }
 
-// question is a CheckRequest, or a Question, which has neither token nor minRevision.
-type question struct {
-	token, path, permission []byte
-	target                  int64
-	surface                 jobwardv1.Surface
-	minRevision             uint64
+// Question is a CheckRequest, or a Question, which has neither Token nor MinRevision.
+type Question struct {
+	Token, Path, Permission []byte
+	Target                  int64
+	Surface                 jobwardv1.Surface
+	MinRevision             uint64
 }
 
-// reset makes room for the next message of the given shape, and lets go of what a very
+// maxKept is how much memory a message may leave behind for another.
+const maxKept = 64 << 10
+
+// Reset makes room for the next message of the given shape, and lets go of what a very
 // large one took.
-func (in *inbox) reset(s shape) {
+func (in *Inbox) Reset(s Shape) {
 	if cap(in.raw) > maxKept {
 		in.raw = nil
 	}
-	*in = inbox{shape: s, raw: in.raw[:0], questions: in.questions[:0]}
+	*in = Inbox{Shape: s, raw: in.raw[:0], Questions: in.Questions[:0], q: in.q}
 }
 
-// fail implements inbound.
-func (in *inbox) fail(err error) { in.err = err }
+// Fail implements Inbound.
+func (in *Inbox) Fail(err error) { in.Err = err }
 
-// decode implements inbound.
-func (in *inbox) decode(data []byte) error {
+// Decode implements Inbound.
+func (in *Inbox) Decode(data []byte) error {
 	in.raw = append(in.raw[:0], data...)
-	switch in.shape {
-	case shapeBatch:
+	switch in.Shape {
+	case BatchCheck:
 		return in.decodeBatch(in.raw)
-	case shapeStream:
+	case CheckStream:
 		return in.decodeStream(in.raw)
 	}
-	in.questions = append(in.questions, question{})
-	return decodeQuestion(&in.questions[0], in.raw, checkFields())
+	in.Questions = append(in.Questions, Question{})
+	return decodeQuestion(&in.Questions[0], in.raw, checkFields())
 }
 
-func (in *inbox) decodeBatch(b []byte) error {
+func (in *Inbox) decodeBatch(b []byte) error {
 	return eachField(b, func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error {
 		switch {
 		case num == 1 && typ == protowire.BytesType:
-			in.token = text
+			in.Token = text
 		case num == 2 && typ == protowire.BytesType:
 			return in.add(text, wire.MaxBatchQuestions, questionFields())
 		case num == 3 && typ == protowire.VarintType:
-			in.minRevision = n
+			in.MinRevision = n
 		}
 		return nil
 	})
 }
 
-func (in *inbox) decodeStream(b []byte) error {
+func (in *Inbox) decodeStream(b []byte) error {
 	return eachField(b, func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error {
 		switch {
 		case num == 1 && typ == protowire.VarintType:
-			in.id = n
+			in.ID = n
 		case num == 2 && typ == protowire.BytesType:
 			return in.add(text, wire.MaxStreamQuestions, checkFields())
 		}
@@ -97,13 +107,13 @@ func (in *inbox) decodeStream(b []byte) error {
 }
 
 // add reads one question of many.
-func (in *inbox) add(b []byte, bound int, f fields) error {
-	if len(in.questions) == bound {
-		in.more = true
+func (in *Inbox) add(b []byte, bound int, f fields) error {
+	if len(in.Questions) == bound {
+		in.More = true
 		return nil
 	}
-	in.questions = append(in.questions, question{})
-	return decodeQuestion(&in.questions[len(in.questions)-1], b, f)
+	in.Questions = append(in.Questions, Question{})
+	return decodeQuestion(&in.Questions[len(in.Questions)-1], b, f)
 }
 
 // fields are the field numbers of a question; zero for what it does not have.
@@ -117,26 +127,26 @@ func checkFields() fields {
 
 func questionFields() fields { return fields{target: 1, path: 2, permission: 3, surface: 4} }
 
-func decodeQuestion(q *question, b []byte, f fields) error {
+func decodeQuestion(q *Question, b []byte, f fields) error {
 	return eachField(b, func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error {
 		switch typ {
 		case protowire.BytesType:
 			switch num {
 			case f.token:
-				q.token = text
+				q.Token = text
 			case f.path:
-				q.path = text
+				q.Path = text
 			case f.permission:
-				q.permission = text
+				q.Permission = text
 			}
 		case protowire.VarintType:
 			switch num {
 			case f.target:
-				q.target = int64(n)
+				q.Target = int64(n)
 			case f.surface:
-				q.surface = jobwardv1.Surface(int32(n))
+				q.Surface = jobwardv1.Surface(int32(n))
 			case f.minRevision:
-				q.minRevision = n
+				q.MinRevision = n
 			}
 		}
 		return nil
@@ -174,11 +184,11 @@ func eachField(b []byte, fn func(num protowire.Number, typ protowire.Type, text 
 }
 
 // check judges what proto would have refused before package wire sees a question.
-func (q *question) check() error {
+func (q *Question) check() error {
 	switch {
-	case !utf8.Valid(q.path):
+	case !utf8.Valid(q.Path):
 		return authz.Invalid("target_project_path", "is not UTF-8")
-	case !utf8.Valid(q.permission):
+	case !utf8.Valid(q.Permission):
 		return authz.Invalid("permission", "is not UTF-8")
 	}
 	return nil
@@ -186,10 +196,10 @@ func (q *question) check() error {
 
 // into writes the question, but for its token, into a message of the generated code,
 // which package wire checks.
-func (q *question) into(m *jobwardv1.Question) {
-	m.TargetProjectId, m.TargetProjectPath = q.target, ""
-	if len(q.path) > 0 {
-		m.TargetProjectPath = string(q.path)
+func (q *Question) into(m *jobwardv1.Question) {
+	m.TargetProjectId, m.TargetProjectPath = q.Target, ""
+	if len(q.Path) > 0 {
+		m.TargetProjectPath = string(q.Path)
 	}
-	m.Permission, m.Surface = string(q.permission), q.surface
+	m.Permission, m.Surface = string(q.Permission), q.Surface
 }

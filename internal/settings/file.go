@@ -1,4 +1,4 @@
-package daemon
+package settings
 
 import (
 	"errors"
@@ -13,15 +13,15 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-const maxConfigFile = 1 << 20 // bytes
+const maxFile = 1 << 20 // bytes
 
 // readFile reads the YAML file of settings: one mapping of names to plain values or lists of them. The values stay text, for the same parser
 // as flags and environment. Errors name file and line.
-func readFile(path string, names []string) (map[string]setting, error) {
+func (p *Program) readFile(path string, names []string) (map[string]setting, error) {
 	fail := func(line int, format string, args ...any) error {
 		return fmt.Errorf("line %d of %s: %w", line, path, fmt.Errorf(format, args...))
 	}
-	data, err := readSmall(path)
+	data, err := ReadSmall(path)
 	if err != nil {
 		return nil, fmt.Errorf("settings file: %w", err)
 	}
@@ -45,7 +45,7 @@ func readFile(path string, names []string) (map[string]setting, error) {
 		line := entry.Key.GetToken().Position.Line
 		name := entry.Key.GetToken().Value
 		if !slices.Contains(names, name) || name == "config" {
-			errs = append(errs, fail(line, "%q is no setting%s", name, didYouMean(name, names)))
+			errs = append(errs, fail(line, "%q is no setting%s", name, p.didYouMean(name, names)))
 			continue
 		}
 		value, err := plain(entry.Value)
@@ -81,8 +81,8 @@ func plain(n ast.Node) (string, error) {
 	return "", fmt.Errorf("takes a plain value or a list of them, not a YAML %s", n.Type())
 }
 
-// readSmall reads a file that people write, and nothing endless in its place.
-func readSmall(path string) ([]byte, error) {
+// ReadSmall reads a file that people write, at most 1 MiB, and nothing endless in its place.
+func ReadSmall(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -95,9 +95,9 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
-	if err == nil && len(data) > maxConfigFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxConfigFile)
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
 	}
 	return data, err
 }

@@ -1,4 +1,4 @@
-package daemon
+package serving
 
 import (
 	"io"
@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-// TestPhases follows what the PDP says of itself from its start to its stop.
+// TestPhases follows what a program says of itself from its start to its stop.
 func TestPhases(t *testing.T) {
-	var p phase
+	var p Phase
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics") })
-	h := adminHandler(&p, metrics)
+	h := AdminHandler(&p, metrics)
 	for _, step := range []struct {
 		notYet, readyz, startupz string
 		ready, started           int
@@ -22,7 +22,7 @@ func TestPhases(t *testing.T) {
 		{"", "ready\n", "started\n", 200, 200},
 		{"stopping", "not ready: stopping\n", "started\n", 503, 200},
 	} {
-		p.set(step.notYet)
+		p.Set(step.notYet)
 		for path, want := range map[string]struct {
 			code int
 			body string
@@ -51,19 +51,26 @@ func TestAdminStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	entered, leave := make(chan struct{}), make(chan struct{})
-	a := startAdmin(l, nil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	a := StartAdmin(l, nil, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(entered)
 		<-leave
 		io.WriteString(w, "done")
 	}), slog.New(slog.DiscardHandler))
 	answer := make(chan string)
 	go func() {
-		_, body := get(t, http.DefaultClient, "http://"+a.addr.String())
-		answer <- body
+		defer http.DefaultClient.CloseIdleConnections()
+		resp, err := http.Get("http://" + a.Addr().String())
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		answer <- string(body)
 	}()
 	<-entered
 	closed := make(chan error)
-	go func() { closed <- a.close() }()
+	go func() { closed <- a.Close() }()
 	close(leave)
 	if got := <-answer; got != "done" {
 		t.Errorf("the answer was %q", got)

@@ -1,6 +1,8 @@
-package daemon
+package serving
 
 import (
+	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,9 +13,9 @@ import (
 
 func TestSocketMode(t *testing.T) {
 	dir := t.TempDir()
-	for _, mode := range []FileMode{0o600, 0o660, 0o666, 0o777} {
-		path := filepath.Join(dir, mode.String())
-		l, err := listen(t.Context(), address{"unix", path}, mode)
+	for _, mode := range []fs.FileMode{0o600, 0o660, 0o666, 0o777} {
+		path := filepath.Join(dir, fmt.Sprintf("%o", mode))
+		l, err := Listen(t.Context(), Address{"unix", path}, mode)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -21,7 +23,7 @@ func TestSocketMode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := FileMode(info.Mode().Perm()); got != mode {
+		if got := info.Mode().Perm(); got != mode {
 			t.Errorf("mode %v, want %v", got, mode)
 		}
 		l.Close()
@@ -50,14 +52,14 @@ func TestSocketModeAtBind(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Mode().Perm()&^0o600 != 0 {
-		t.Errorf("this kernel gives a bound socket the mode %v, not that of its descriptor: listen relies on it", info.Mode())
+		t.Errorf("this kernel gives a bound socket the mode %v, not that of its descriptor: Listen relies on it", info.Mode())
 	}
 }
 
 func TestSocketInTheWay(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
-	at := address{"unix", path}
+	at := Address{"unix", path}
 
 	// Left behind by a killed process: nobody listens, the file is there.
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -66,13 +68,13 @@ func TestSocketInTheWay(t *testing.T) {
 	}
 	dead.SetUnlinkOnClose(false)
 	dead.Close()
-	l, err := listen(t.Context(), at, 0o600)
+	l, err := Listen(t.Context(), at, 0o600)
 	if err != nil {
 		t.Fatalf("a dead socket is in the way: %v", err)
 	}
 	defer l.Close()
 
-	if _, err := listen(t.Context(), at, 0o600); err == nil || !strings.Contains(err.Error(), "somebody listens") {
+	if _, err := Listen(t.Context(), at, 0o600); err == nil || !strings.Contains(err.Error(), "somebody listens") {
 		t.Errorf("a live socket: %v", err)
 	}
 	c, err := net.Dial("unix", path)
@@ -81,9 +83,12 @@ func TestSocketInTheWay(t *testing.T) {
 	}
 	c.Close()
 
-	file := writeFile(t, filepath.Join(dir, "file"), "precious", 0o600)
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, other := range []string{file, dir} {
-		if _, err := listen(t.Context(), address{"unix", other}, 0o600); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		if _, err := Listen(t.Context(), Address{"unix", other}, 0o600); err == nil || !strings.Contains(err.Error(), "is no socket") {
 			t.Errorf("%s: %v", other, err)
 		}
 	}
@@ -91,7 +96,7 @@ func TestSocketInTheWay(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listen(t.Context(), address{"unix", link}, 0o600); err == nil {
+	if _, err := Listen(t.Context(), Address{"unix", link}, 0o600); err == nil {
 		t.Error("a symbolic link was replaced")
 	}
 	if data, err := os.ReadFile(file); err != nil || string(data) != "precious" {
@@ -105,7 +110,31 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := listen(t.Context(), address{"tcp", l.Addr().String()}, 0); err == nil || !strings.Contains(err.Error(), "is taken") {
+	if _, err := Listen(t.Context(), Address{"tcp", l.Addr().String()}, 0); err == nil || !strings.Contains(err.Error(), "is taken") {
 		t.Error(err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for text, local := range map[string]bool{
+		"127.0.0.1:1": true, "[::1]:0": true, "localhost:1": true, "unix:/s": true, "unix:rel": true, ":1": false, "0.0.0.0:1": false, "pdp.example:1": false,
+	} {
+		if a, err := ParseAddress(text); err != nil || a.String() != text || a.Local() != local {
+			t.Errorf("%s: %v, %v, local is %t", text, a, err, a.Local())
+		}
+	}
+	for _, text := range []string{"", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:08", "unix:", "unix:@abstract", "unix:/" + strings.Repeat("x", 107)} {
+		if a, err := ParseAddress(text); err == nil {
+			t.Errorf("%q is %v", text, a)
+		}
+	}
+	var all Addresses
+	for _, c := range []struct {
+		text string
+		ok   bool
+	}{{"127.0.0.1:1", true}, {"unix:/s", true}, {"127.0.0.1:1", false}, {"unix:/s", false}, {"127.0.0.1:0", true}, {"127.0.0.1:0", true}, {"x", false}} {
+		if _, err := all.Parse(c.text); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.text, err)
+		}
 	}
 }

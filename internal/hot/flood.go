@@ -1,9 +1,10 @@
-package server
+package hot
 
 import (
 	"sync"
 	"time"
 
+	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 )
 
@@ -11,9 +12,9 @@ import (
 // again, in favour of the callers.
 const maxFlooders = 10_000
 
-// flood counts the unknown tokens that callers show. It is touched only when a token
-// is unknown.
-type flood struct {
+// Flood counts the unknown tokens that callers show, and bounds how fast a caller can
+// guess. It is touched only when a token is unknown. Safe for concurrent use.
+type Flood struct {
 	limit int // for each caller and second; less than zero for none
 
 	mu      sync.Mutex
@@ -27,8 +28,12 @@ type second struct {
 	count int
 }
 
-// take counts one unknown token and says whether the caller may be told so.
-func (f *flood) take(caller string, now time.Time) error {
+// NewFlood lets each caller show limit unknown tokens in a second; less than zero sets
+// no limit.
+func NewFlood(limit int) *Flood { return &Flood{limit: limit, callers: map[string]*second{}} }
+
+// Take counts one unknown token and says whether the caller may be told so.
+func (f *Flood) Take(caller string, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.total++
@@ -49,14 +54,14 @@ func (f *flood) take(caller string, now time.Time) error {
 	if c.count++; c.count <= f.limit {
 		return nil
 	}
-	e := authz.Errorf(authz.KindExhausted, CodeTooManyUnknown,
+	e := authz.Errorf(authz.KindExhausted, wire.CodeTooManyUnknown,
 		"%s has shown more than %d unknown tokens in a second, so this one was not decided: wait, and look for where they come from", caller, f.limit)
 	e.RetryAfter = max(c.began.Add(time.Second).Sub(now), time.Millisecond)
 	return e
 }
 
-// shown tells how many unknown tokens there were.
-func (f *flood) shown() uint64 {
+// Shown tells how many unknown tokens there were.
+func (f *Flood) Shown() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.total

@@ -1,25 +1,20 @@
-package server
+package hot
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/jobward/jobward/pdp/authz"
 )
 
-// An empty message within a message takes two bytes on the wire and a hundred in
-// memory, and one that breaks a rule several hundred more: a message of the largest
-// size can take gigabytes. So the parts of large messages are counted before they are
-// decoded. The largest good one, 5,000 projects with all their features, has 50,000.
-const (
-	largeMessage = 16 << 10
-	maxParts     = 100_000
-)
+// LargeMessage is the size in bytes from which on a message is treated with care: its
+// parts are counted before it is decoded, and who checks its rules should stop at the
+// first that is broken.
+const LargeMessage = 16 << 10
 
-func errTooManyParts() error {
-	return authz.Errorf(authz.KindExhausted, CodeMessageTooLarge,
-		"the message has more than %d parts: send less at a time", maxParts)
-}
+// maxParts bounds the parts of a large message. An empty message within a message takes
+// two bytes on the wire and a hundred in memory, and one that breaks a rule several
+// hundred more: a message of the largest size can take gigabytes. The largest good one,
+// 5,000 projects with all their features, has 50,000 parts.
+const maxParts = 100_000
 
 // countParts counts the messages and the elements of lists in an encoded message of
 // type d, until there are more than left. It gives what is left, below zero for too

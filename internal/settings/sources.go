@@ -1,4 +1,4 @@
-package daemon
+package settings
 
 import (
 	"errors"
@@ -26,18 +26,18 @@ type sources struct {
 }
 
 // newSources reads the environment, given as KEY=VALUE, and the file, which may be "".
-func newSources(app *kong.Application, environ []string, path string) (*sources, error) {
+func (p *Program) newSources(app *kong.Application, environ []string, path string) (*sources, error) {
 	names := settingNames(app)
 	s := &sources{used: map[string]string{}}
 	var err error
-	if s.env, err = readEnvironment(environ, names); err != nil {
+	if s.env, err = p.readEnvironment(environ, names); err != nil {
 		return nil, err
 	}
 	if path == "" {
 		path = s.env["config"].value
 	}
 	if path != "" {
-		s.file, err = readFile(path, names)
+		s.file, err = p.readFile(path, names)
 	}
 	return s, err
 }
@@ -75,7 +75,7 @@ func envName(setting string) string {
 }
 
 // readEnvironment takes our variables and refuses those that no setting is called, except what others put there.
-func readEnvironment(environ, names []string) (map[string]setting, error) {
+func (p *Program) readEnvironment(environ, names []string) (map[string]setting, error) {
 	byEnv := map[string]string{}
 	var known []string
 	for _, n := range names {
@@ -94,8 +94,8 @@ func readEnvironment(environ, names []string) (map[string]setting, error) {
 		switch {
 		case ok:
 			found[name] = setting{value, "environment variable " + key}
-		case !foreign(key, kubernetes):
-			errs = append(errs, fmt.Errorf("environment variable %s is no setting%s", key, didYouMean(key, known)))
+		case !p.foreign(key, kubernetes):
+			errs = append(errs, fmt.Errorf("environment variable %s is no setting%s", key, p.didYouMean(key, known)))
 		}
 	}
 	return found, errors.Join(errs...)
@@ -103,9 +103,9 @@ func readEnvironment(environ, names []string) (map[string]setting, error) {
 
 // foreign knows the variables with our prefix that are not ours to judge: those of the other programs, and those that Kubernetes
 // makes for every service of the namespace, JOBWARD_SERVICE_HOST and JOBWARD_PORT_7420_TCP_ADDR for one that is called jobward.
-func foreign(key string, kubernetes bool) bool {
+func (p *Program) foreign(key string, kubernetes bool) bool {
 	rest := strings.TrimPrefix(key, envPrefix)
-	if strings.HasPrefix(rest, "SIDECAR_") || slices.Contains(others(), rest) {
+	if slices.Contains(p.Elsewhere, rest) {
 		return true
 	}
 	rest = "_" + rest
@@ -113,14 +113,8 @@ func foreign(key string, kubernetes bool) bool {
 		strings.HasSuffix(rest, "_PORT") || strings.Contains(rest, "_PORT_"))
 }
 
-// others are the variables of the other programs: those of pdpctl, which people set in the shell that they start a PDP in, and that of .ci/run.
-// None of them is near to a setting of ours.
-func others() []string {
-	return []string{"ADDRESS", "CA", "CERT", "KEY", "SERVER_NAME", "KEY_FILE", "AS", "OUTPUT", "TIMEOUT", "TOKEN", "CI"}
-}
-
 // didYouMean gives "; did you mean X?" when a known name is near, and nothing else otherwise.
-func didYouMean(name string, known []string) string {
+func (p *Program) didYouMean(name string, known []string) string {
 	best, distance := "", max(2, len(name)/4)+1
 	for _, k := range known {
 		if d := editDistance(name, k); d < distance {
@@ -128,7 +122,7 @@ func didYouMean(name string, known []string) string {
 		}
 	}
 	if best == "" {
-		return "; see pdp --help for those there are"
+		return "; see " + p.Name + " --help for those there are"
 	}
 	return "; did you mean " + best + "?"
 }

@@ -1,4 +1,4 @@
-package server
+package hot
 
 import (
 	"sync"
@@ -12,19 +12,62 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 )
 
-// outbox is an answer of the hot path, already encoded: a CheckResponse,
-// BatchCheckResponse or CheckStreamResponse.
-type outbox struct {
-	b []byte
+// Outbox is an answer of the hot path, already encoded: a CheckResponse,
+// BatchCheckResponse or CheckStreamResponse. Begin it, append a decision for each
+// question, and give it to gRPC as the message to send. It belongs to one goroutine.
+type Outbox struct {
+	b   []byte
+	num protowire.Number // the field that decisions are
 	// pool takes it back when the codec has copied b, which is after a unary handler has
 	// returned. It is nil for one that a stream uses again by itself.
 	pool *sync.Pool
 }
 
-// maxKept is how large an outbox may be to be kept for another answer.
-const maxKept = 64 << 10
+// Outboxes keeps outboxes for unary methods, whose answers are sent after they have
+// returned. The zero value is ready, and safe for concurrent use. A stream needs none of
+// this: it takes one new(Outbox), which is free again when SendMsg has returned.
+type Outboxes struct{ pool sync.Pool }
 
-func (o *outbox) sent() {
+// Get gives an outbox that comes back by itself when it has been sent. One that is not
+// sent, because the call failed, is left to the collector.
+func (p *Outboxes) Get() *Outbox {
+	if o, ok := p.pool.Get().(*Outbox); ok {
+		return o
+	}
+	return &Outbox{pool: &p.pool}
+}
+
+// Begin begins an answer to a request of the shape s. The id is that of a stream's
+// message, zero for the others.
+func (o *Outbox) Begin(s Shape, id uint64) {
+	o.b = o.b[:0]
+	switch s {
+	case BatchCheck:
+		o.num = batchDecision
+	case CheckStream:
+		o.num = streamDecision
+		o.b = appendNumber(o.b, streamID, id)
+	default:
+		o.num = checkDecision
+	}
+}
+
+// Append appends a decision under the name id.
+func (o *Outbox) Append(d *authz.Decision, id string) { o.b = appendDecision(o.b, o.num, d, id) }
+
+// Problem makes the outbox, whatever is in it, a CheckStreamResponse that tells of an
+// error.
+func (o *Outbox) Problem(id uint64, err error) error {
+	b, merr := proto.MarshalOptions{}.MarshalAppend(o.b[:0], &jobwardv1.CheckStreamResponse{Id: id, Problem: wire.ProblemToProto(err)})
+	if merr != nil {
+		return merr
+	}
+	o.b = b
+	return nil
+}
+
+// Sent says that the answer has been copied. The codec calls it.
+func (o *Outbox) Sent() {
 	if o.pool == nil {
 		return
 	}
@@ -33,16 +76,6 @@ func (o *outbox) sent() {
 	}
 	o.b = o.b[:0]
 	o.pool.Put(o)
-}
-
-// problem makes the outbox a CheckStreamResponse that tells of an error.
-func (o *outbox) problem(id uint64, err error) error {
-	b, merr := proto.MarshalOptions{}.MarshalAppend(o.b[:0], &jobwardv1.CheckStreamResponse{Id: id, Problem: wire.ProblemToProto(err)})
-	if merr != nil {
-		return merr
-	}
-	o.b = b
-	return nil
 }
 
 // Numbers of the fields that answers are written with. The tests compare every answer

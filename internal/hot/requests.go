@@ -1,0 +1,109 @@
+package hot
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/token"
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
+)
+
+// Requests turns the questions into requests, which it appends to buf, and gives the
+// newest revision that any of them is not to be answered before. All of a message are
+// looked at before one can be judged; errors are KindInvalid and name the field. A token
+// that comes several times in a row is hashed once. The requests keep nothing of in.
+func (in *Inbox) Requests(tokens *token.Format, buf []authz.Request) (_ []authz.Request, least authz.Revision, err error) {
+	if in.Shape != Check && (in.More || len(in.Questions) == 0) {
+		return buf, 0, in.refuse(tokens)
+	}
+	if in.Shape == BatchCheck {
+		for i := range in.Questions {
+			in.Questions[i].Token = in.Token
+		}
+		in.Questions[0].MinRevision = in.MinRevision
+	}
+	if in.q == nil {
+		in.q = &jobwardv1.Question{}
+	}
+	var digest authz.Digest
+	var digestOf []byte
+	for i := range in.Questions {
+		q := &in.Questions[i]
+		if len(q.Token) > 0 && (i == 0 || !bytes.Equal(q.Token, digestOf)) {
+			digest, _ = tokens.DigestOf(q.Token) // zero for what is no job token
+			digestOf = q.Token
+		}
+		req, err := q.request(tokens, digest, in.q)
+		if err != nil {
+			if in.Shape == Check {
+				return buf, 0, err
+			}
+			return buf, 0, cmp.Or(in.refuse(tokens), err)
+		}
+		buf = append(buf, req)
+		least = max(least, authz.Revision(q.MinRevision))
+	}
+	return buf, least, nil
+}
+
+// request reads one question about the token with the digest given, with the help of m.
+func (q *Question) request(tokens *token.Format, digest authz.Digest, m *jobwardv1.Question) (authz.Request, error) {
+	if len(q.Token) == 0 {
+		_, err := wire.Digest(tokens, "") // which says what is missing
+		return authz.Request{}, err
+	}
+	if err := q.check(); err != nil {
+		return authz.Request{}, err
+	}
+	q.into(m)
+	return wire.QuestionRequest(digest, m)
+}
+
+// refuse says what is wrong with a message that was found wrong, in the words of
+// package wire, which the fast way has no room for.
+func (in *Inbox) refuse(tokens *token.Format) error {
+	for i := range in.Questions {
+		if err := in.Questions[i].check(); err != nil {
+			v := wire.AsError(err).Violations[0]
+			return authz.Invalid(fmt.Sprintf("questions[%d].%s", i, v.Field), "%s", v.Message)
+		}
+	}
+	if in.Shape == BatchCheck {
+		return in.refuseBatch(tokens)
+	}
+	return in.refuseStream(tokens)
+}
+
+func (in *Inbox) refuseBatch(tokens *token.Format) error {
+	m := &jobwardv1.BatchCheckRequest{Token: string(in.Token)}
+	for i := range in.Questions {
+		q := &jobwardv1.Question{}
+		in.Questions[i].into(q)
+		m.Questions = append(m.Questions, q)
+	}
+	if in.More {
+		m.Questions = append(m.Questions, &jobwardv1.Question{})
+	}
+	_, err := wire.BatchRequests(tokens, m, nil)
+	return err
+}
+
+func (in *Inbox) refuseStream(tokens *token.Format) error {
+	m := &jobwardv1.CheckStreamRequest{}
+	for i := range in.Questions {
+		q := jobwardv1.Question{}
+		in.Questions[i].into(&q)
+		m.Questions = append(m.Questions, &jobwardv1.CheckRequest{
+			Token: string(in.Questions[i].Token), TargetProjectId: q.TargetProjectId, TargetProjectPath: q.TargetProjectPath,
+			Permission: q.Permission, Surface: q.Surface,
+		})
+	}
+	if in.More {
+		m.Questions = append(m.Questions, &jobwardv1.CheckRequest{})
+	}
+	_, err := wire.StreamRequests(tokens, m, nil)
+	return err
+}

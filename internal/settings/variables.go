@@ -1,0 +1,36 @@
+package settings
+
+import (
+	"slices"
+	"strings"
+)
+
+// variables are the environment variables that each program knows, without JOBWARD_. The row of a program whose settings Parse reads is the whole
+// of what [Program.Variables] gives for it; a test of that program says so. Pdpctl's are those that people set in the shell that they start
+// others in, and .ci/run's is there while tests run.
+func variables() map[string]string {
+	return map[string]string{
+		"pdp": `ADMIN_ADDR AUDIT_RETENTION AUDIT_SAMPLE BALLAST CALLERS_FILE CATALOGUE_FILE CONFIG DATA_DIR DEFAULT_TIMEOUT DEVELOPMENT GRPC_ADDR HISTORY
+			LOG_FORMAT LOG_LEVEL MAX_CONNECTION_AGE MAX_MESSAGE_SIZE MAX_STREAMS MAX_TIMEOUT MAX_UNKNOWN_TOKENS MEMTABLE_SIZE MIN_FREE_DISK
+			OLDER_TOKEN_PREFIXES REFLECTION RETENTION SAMPLE_WORLD SHUTDOWN_DELAY SHUTDOWN_GRACE SOCKET_MODE TLS_CERT_FILE TLS_CLIENT_CA_FILE
+			TLS_KEY_FILE TLS_REQUIRE_CLIENT_CERT TOKEN_PREFIX`,
+		"sidecar": "",
+		"pdpctl":  "ADDRESS AS CA CERT KEY KEY_FILE OUTPUT SERVER_NAME TIMEOUT TOKEN",
+		".ci/run": "CI",
+	}
+}
+
+// KnownTo lists the variables of one program, without JOBWARD_ and in order.
+func KnownTo(program string) []string { return strings.Fields(variables()[program]) }
+
+// Others lists the variables that programs other than the one named know. It is what [Program].Elsewhere takes.
+func Others(program string) []string {
+	var list []string
+	for name := range variables() {
+		if name != program {
+			list = append(list, KnownTo(name)...)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
