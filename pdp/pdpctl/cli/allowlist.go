@@ -109,14 +109,13 @@ func (c *allowlistSetCmd) Run(s *session) error {
 	resp, err := call(s, client.UpdateSettings, &jobwardv1.UpdateSettingsRequest{
 		ProjectId: project, ActingUserId: acting,
 		InboundEnabled: c.Inbound, OutboundEnabled: c.Outbound, PushSelf: c.PushSelf, PushCross: c.PushCross,
-		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	return s.printChange(resp, c.writeFlags, func(t *table) {
 		t.switches(resp.GetSettings())
-		t.receipt(c.ValidateOnly, resp.GetReceipt())
 	})
 }
 
@@ -147,14 +146,13 @@ func (c *allowlistAddCmd) Run(s *session) error {
 	resp, err := call(s, client.AddEntry, &jobwardv1.AddEntryRequest{
 		ProjectId: project, ActingUserId: acting, Direction: c.value(),
 		Entry:            &jobwardv1.AllowlistEntry{Scope: scope, DefaultPermissions: c.Default, Policies: c.Policies},
-		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	return s.printChange(resp, c.writeFlags, func(t *table) {
 		t.entries(c.Direction, resp.GetEntry())
-		t.receipt(c.ValidateOnly, resp.GetReceipt())
 	})
 }
 
@@ -182,14 +180,13 @@ func (c *allowlistUpdateCmd) Run(s *session) error {
 	resp, err := call(s, client.UpdateEntry, &jobwardv1.UpdateEntryRequest{
 		ProjectId: project, ActingUserId: acting,
 		Entry:            &jobwardv1.AllowlistEntry{Scope: scope, DefaultPermissions: c.Default, Policies: c.Policies},
-		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	return s.printChange(resp, c.writeFlags, func(t *table) {
 		t.entries("inbound", resp.GetEntry())
-		t.receipt(c.ValidateOnly, resp.GetReceipt())
 	})
 }
 
@@ -213,12 +210,12 @@ func (c *allowlistRemoveCmd) Run(s *session) error {
 	}
 	resp, err := call(s, client.RemoveEntry, &jobwardv1.RemoveEntryRequest{
 		ProjectId: project, ActingUserId: acting, Direction: c.value(), Scope: scope,
-		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) { t.receipt(c.ValidateOnly, resp.GetReceipt()) })
+	return s.printChange(resp, c.writeFlags, nil)
 }
 
 type allowlistListCmd struct {

@@ -56,6 +56,9 @@ type commands struct {
 	World      worldCmd      `cmd:"" help:"Export the directory to a file, or make the directory what a file says."`
 	Settings   settingsCmd   `cmd:"" help:"Read and change the settings of the installation."`
 	Catalogue  catalogueCmd  `cmd:"" help:"Read and change the permission catalogue."`
+	Receipt    receiptCmd    `cmd:"" help:"Wait for the receipt of a change that was made before."`
+	Sidecars   sidecarsCmd   `cmd:"" help:"List the sidecars that hold a lease, and what they hold."`
+	Watch      watchCmd      `cmd:"" help:"Tell what happens from now on: invalidations as they are sent, and decisions."`
 	Audit      auditCmd      `cmd:"" help:"Read who did what."`
 	Health     healthCmd     `cmd:"" help:"Tell whether the PDP serves, and what it holds."`
 	Test       testCmd       `cmd:"" help:"Run scenario files, here or against a PDP."`

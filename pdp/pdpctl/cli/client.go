@@ -77,10 +77,15 @@ func call[Req, Resp any](s *session, rpc func(context.Context, Req, ...grpc.Call
 	ctx, cancel := context.WithTimeout(s.ctx, s.globals.Timeout)
 	defer cancel()
 	resp, err := rpc(ctx, req)
+	return resp, s.noPDP(err)
+}
+
+// noPDP says what to do when nobody answers.
+func (s *session) noPDP(err error) error {
 	if err != nil && strings.Contains(err.Error(), "connect: ") {
-		err = fmt.Errorf("no PDP answers at %s: start one with \"pdp\" (go run ./pdp), or say where it is with --address", s.globals.Address)
+		return fmt.Errorf("no PDP answers at %s: start one with \"pdp\" (go run ./pdp), or say where it is with --address", s.globals.Address)
 	}
-	return resp, err
+	return err
 }
 
 // The services.
@@ -108,6 +113,11 @@ func (s *session) directory() (jobwardv1.DirectoryServiceClient, error) {
 func (s *session) audits() (jobwardv1.AuditServiceClient, error) {
 	conn, err := s.dial()
 	return jobwardv1.NewAuditServiceClient(conn), err
+}
+
+func (s *session) watches() (jobwardv1.WatchServiceClient, error) {
+	conn, err := s.dial()
+	return jobwardv1.NewWatchServiceClient(conn), err
 }
 
 // number reads an id, or gives zero for what is not one.

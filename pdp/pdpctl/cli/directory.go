@@ -29,6 +29,7 @@ type directoryCmd struct {
 type writeFlags struct {
 	RequestID    string `name:"request-id" placeholder:"ID" help:"Name of this call: repeating it with the same name does nothing again."`
 	ValidateOnly bool   `help:"Check everything and change nothing."`
+	waitFlag
 }
 
 // expectFlag makes a change depend on nobody having made another one; nil makes it in any case.
@@ -77,18 +78,6 @@ func pages[P page](p pageFlags, fetch func(size int32, token string) (P, int, er
 func (t *table) more(token string) {
 	if token != "" {
 		t.linef("there is more: --page-token %s", token)
-	}
-}
-
-// receipt draws what a change did.
-func (t *table) receipt(validateOnly bool, r *jobwardv1.Receipt) {
-	switch {
-	case validateOnly:
-		t.linef("would be accepted at revision %d; nothing was changed", r.GetRevision())
-	case r.GetEffective():
-		t.linef("done at revision %d, in force everywhere", r.GetRevision())
-	default:
-		t.linef("done at revision %d, not yet in force everywhere: %d caches have not confirmed it", r.GetRevision(), r.GetPending())
 	}
 }
 
@@ -183,6 +172,9 @@ func (c *applyCmd) Run(s *session) error {
 		req.ExpectedRevision = *c.ExpectedRevision
 	}
 	req.ValidateOnly = req.ValidateOnly || c.ValidateOnly
+	if req.GetReceiptWait() == jobwardv1.ReceiptWait_RECEIPT_WAIT_UNSPECIFIED {
+		req.ReceiptWait = c.receiptWait()
+	}
 	dir, err := s.directory()
 	if err != nil {
 		return err
@@ -191,9 +183,9 @@ func (c *applyCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	c.ValidateOnly = req.GetValidateOnly()
+	return s.printChange(resp, c.writeFlags, func(t *table) {
 		t.linef("%d of %d changes make a difference", resp.GetChanged(), len(req.GetChanges()))
-		t.receipt(req.GetValidateOnly(), resp.GetReceipt())
 	})
 }
 
@@ -230,12 +222,12 @@ func (c *blockCmd) Run(s *session) error {
 	}
 	resp, err := call(s, dir.BlockUser, &jobwardv1.BlockUserRequest{
 		UserId: user, State: jobwardv1.UserState(jobwardv1.UserState_value["USER_STATE_"+strings.ToUpper(c.State)]),
-		RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) { t.receipt(c.ValidateOnly, resp.GetReceipt()) })
+	return s.printChange(resp, c.writeFlags, nil)
 }
 
 type unblockCmd struct {
@@ -249,11 +241,11 @@ func (c *unblockCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	resp, err := call(s, dir.UnblockUser, &jobwardv1.UnblockUserRequest{UserId: user, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly})
+	resp, err := call(s, dir.UnblockUser, &jobwardv1.UnblockUserRequest{UserId: user, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait()})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) { t.receipt(c.ValidateOnly, resp.GetReceipt()) })
+	return s.printChange(resp, c.writeFlags, nil)
 }
 
 // oneUser gives the directory and the user that an argument names.
@@ -410,12 +402,12 @@ func (c *deleteBeginCmd) Run(s *session) error {
 		return err
 	}
 	resp, err := call(s, dir.BeginProjectDeletion, &jobwardv1.BeginProjectDeletionRequest{
-		ProjectId: project, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ProjectId: project, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) { t.receipt(c.ValidateOnly, resp.GetReceipt()) })
+	return s.printChange(resp, c.writeFlags, nil)
 }
 
 type deleteFinishCmd struct {
@@ -434,12 +426,12 @@ func (c *deleteFinishCmd) Run(s *session) error {
 		return err
 	}
 	resp, err := call(s, dir.FinishProjectDeletion, &jobwardv1.FinishProjectDeletionRequest{
-		ProjectId: project, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ProjectId: project, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) { t.receipt(c.ValidateOnly, resp.GetReceipt()) })
+	return s.printChange(resp, c.writeFlags, nil)
 }
 
 type userCmd struct {

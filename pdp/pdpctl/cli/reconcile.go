@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -16,6 +17,7 @@ type reconcileCmd struct {
 	Runner  string `help:"The list covers the jobs of this runner only."`
 	Outcome string `enum:"success,failed,skipped,canceled,erased" default:"canceled" help:"How the jobs that are not listed ended."`
 	DryRun  bool   `help:"Show the difference and change nothing."`
+	waitFlag
 }
 
 // Run streams the list and prints the difference.
@@ -39,7 +41,7 @@ func (c *reconcileCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	header := &jobwardv1.ReconcileHeader{AsOfRevision: c.AsOf, RunnerId: c.Runner, Outcome: outcomes[c.Outcome], ValidateOnly: c.DryRun}
+	header := &jobwardv1.ReconcileHeader{AsOfRevision: c.AsOf, RunnerId: c.Runner, Outcome: outcomes[c.Outcome], ValidateOnly: c.DryRun, ReceiptWait: c.receiptWait()}
 	if err := stream.Send(&jobwardv1.ReconcileRequest{Part: &jobwardv1.ReconcileRequest_Header{Header: header}}); err != nil && err != io.EOF {
 		return err
 	}
@@ -50,7 +52,7 @@ func (c *reconcileCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	err = s.print(resp, func(t *table) {
 		t.row("confirmed", resp.GetConfirmed())
 		t.row("finished", resp.GetFinished())
 		t.row("younger, left alone", resp.GetYounger())
@@ -61,7 +63,11 @@ func (c *reconcileCmd) Run(s *session) error {
 		for _, id := range resp.GetNotLiveJobIds() {
 			t.row("! not live", id)
 		}
+		if !c.DryRun && resp.GetFinished() > 0 {
+			t.receipt(resp.GetReceipt())
+		}
 	})
+	return errors.Join(err, c.notEffective(c.DryRun, resp.GetReceipt()))
 }
 
 func sendJobs(send func(*jobwardv1.ReconcileRequest) error, in io.Reader) error {

@@ -58,7 +58,7 @@ func (c *settingsSetCmd) Run(s *session) error {
 	req := &jobwardv1.UpdateInstanceSettingsRequest{
 		ActingUserId: acting, EnforceInbound: c.EnforceInbound, AnyoneCanPull: c.AnyoneCanPull,
 		MaxProjectEntries: c.MaxProjectEntries, MaxGroupEntries: c.MaxGroupEntries,
-		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	}
 	if c.PublicScope != "" {
 		req.PublicScope = jobwardv1.PublicScope(jobwardv1.PublicScope_value["PUBLIC_SCOPE_"+strings.ToUpper(c.PublicScope)]).Enum()
@@ -67,9 +67,8 @@ func (c *settingsSetCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	return s.printChange(resp, c.writeFlags, func(t *table) {
 		t.settings(resp.GetSettings())
-		t.receipt(c.ValidateOnly, resp.GetReceipt())
 	})
 }
 
@@ -147,13 +146,12 @@ func (c *catalogueSetCmd) Run(s *session) error {
 		return err
 	}
 	resp, err := call(s, dir.UpdateCatalogue, &jobwardv1.UpdateCatalogueRequest{
-		Document: document, ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly,
+		Document: document, ExpectedRevision: c.ExpectedRevision, RequestId: c.RequestID, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait(),
 	})
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	return s.printChange(resp, c.writeFlags, func(t *table) {
 		t.linef("%d permissions in force", resp.GetPermissions())
-		t.receipt(c.ValidateOnly, resp.GetReceipt())
 	})
 }

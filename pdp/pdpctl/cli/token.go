@@ -60,11 +60,12 @@ type issueCmd struct {
 	OnlyGroup     []string      `placeholder:"GROUP" help:"Limit the job to targets below these groups."`
 	ValidateOnly  bool          `help:"Check everything and issue nothing."`
 	Quiet         bool          `short:"q" help:"Print the token and nothing else, for TOKEN=$(pdpctl token issue -q …)."`
+	waitFlag
 }
 
 // Run issues.
 func (c *issueCmd) Run(s *session) error {
-	req := &jobwardv1.IssueRequest{JobId: c.Job, PipelineId: c.Pipeline, Ref: c.Ref, RunnerId: c.Runner, ValidateOnly: c.ValidateOnly}
+	req := &jobwardv1.IssueRequest{JobId: c.Job, PipelineId: c.Pipeline, Ref: c.Ref, RunnerId: c.Runner, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait()}
 	var err error
 	if req.ProjectId, err = s.projectID(c.Project); err != nil {
 		return err
@@ -90,10 +91,12 @@ func (c *issueCmd) Run(s *session) error {
 		return err
 	}
 	if c.Quiet {
-		_, err := fmt.Fprintln(s.out, resp.GetToken())
-		return err
+		if _, err := fmt.Fprintln(s.out, resp.GetToken()); err != nil {
+			return err
+		}
+		return c.notEffective(c.ValidateOnly, resp.GetReceipt())
 	}
-	return s.print(resp, func(t *table) {
+	err = s.print(resp, func(t *table) {
 		if c.ValidateOnly {
 			t.linef("job %s could be issued", c.Job)
 			return
@@ -103,8 +106,10 @@ func (c *issueCmd) Run(s *session) error {
 		t.row("revision", resp.GetReceipt().GetRevision())
 		if resp.GetReplaced() {
 			t.row("replaced", "the job's earlier token, which is dead now")
+			t.caches(resp.GetReceipt())
 		}
 	})
+	return errors.Join(err, c.notEffective(c.ValidateOnly, resp.GetReceipt()))
 }
 
 func (c *issueCmd) limits(s *session) (*jobwardv1.Limits, error) {
@@ -139,11 +144,17 @@ type revokeCmd struct {
 	Job          []string `help:"Jobs to end, by id."`
 	Outcome      string   `enum:"success,failed,skipped,canceled,erased" default:"canceled" help:"How the jobs ended: success, failed, skipped, canceled or erased."`
 	ValidateOnly bool     `help:"Say what would happen and change nothing."`
+	Progress     bool     `help:"Tell on standard error how the caches let go, one after the other. On a terminal that is done anyway."`
+	waitFlag
 }
 
 // Run revokes.
 func (c *revokeCmd) Run(s *session) error {
-	req := &jobwardv1.RevokeRequest{JobIds: c.Job, Outcome: outcomes[c.Outcome], ValidateOnly: c.ValidateOnly}
+	req := &jobwardv1.RevokeRequest{JobIds: c.Job, Outcome: outcomes[c.Outcome], ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait()}
+	steps := (c.Progress || isTerminal(s.err)) && !c.ValidateOnly && c.Wait != durable
+	if steps {
+		req.ReceiptWait = jobwardv1.ReceiptWait_RECEIPT_WAIT_DURABLE
+	}
 	if len(c.Job) == 0 || c.Token == "-" || c.TokenFile != "" {
 		token, err := c.read(s)
 		if err != nil {
@@ -164,23 +175,20 @@ func (c *revokeCmd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(resp, func(t *table) {
+	if steps {
+		if resp.Receipt, err = s.awaitAll(resp); err != nil {
+			return err
+		}
+	}
+	err = s.print(resp, func(t *table) {
 		t.row("JOB", "EFFECT", "REVISION")
 		for _, r := range resp.GetResults() {
 			t.row(or(r.GetJobId()), enum("REVOKE_EFFECT", r.GetEffect()), or(r.GetRevision()))
 		}
 		t.row()
-		receipt(t, resp.GetReceipt())
+		t.receipt(resp.GetReceipt())
 	})
-}
-
-// receipt prints what a change did to the answers that others may still believe.
-func receipt(t *table, r *jobwardv1.Receipt) {
-	word := "not effective"
-	if r.GetEffective() {
-		word = "effective: no check that starts from now on is answered from before"
-	}
-	t.linef("revision %d, %s", r.GetRevision(), word)
+	return errors.Join(err, c.notEffective(c.ValidateOnly, resp.GetReceipt()))
 }
 
 type keepAliveCmd struct {
