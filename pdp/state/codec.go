@@ -53,6 +53,11 @@ func AppendRecord(dst []byte, rec Record) []byte {
 		dst = binary.AppendUvarint(dst, r.Fingerprint)
 		dst = binary.AppendUvarint(dst, uint64(r.Done))
 		return binary.AppendVarint(dst, int64(r.At))
+	case *Leases:
+		dst = binary.AppendVarint(dst, int64(r.Longest))
+		dst = append(dst, bits(r.Out))
+		dst = binary.AppendUvarint(dst, r.Epoch)
+		return append(dst, r.SealKey[:]...)
 	}
 	panic(fmt.Sprintf("state: %T is no record", rec))
 }
@@ -71,7 +76,7 @@ func CheckKey(key Key) error {
 	}
 	id := string(key[1:])
 	switch kind := key.Kind(); kind {
-	case KindInstance, KindCatalogue:
+	case KindInstance, KindCatalogue, KindLeases:
 		if id != "" {
 			return fmt.Errorf("key of the one %v has %d bytes of id", kind, len(id))
 		}
@@ -119,7 +124,7 @@ func (k Key) number() (int64, bool) {
 
 var kindNames = [NumKinds]string{
 	"none", "instance", "catalogue", "group", "project", "user", "members", "allowlist",
-	"job", "replaced", "runner", "death", "request",
+	"job", "replaced", "runner", "death", "request", "leases",
 }
 
 // String gives the kind's name for messages.
@@ -137,7 +142,7 @@ func (k Key) String() string {
 	}
 	kind := k.Kind()
 	switch n, _ := k.number(); kind {
-	case KindInstance, KindCatalogue:
+	case KindInstance, KindCatalogue, KindLeases:
 		return kind.String()
 	case KindJob, KindRunner, KindRequest:
 		return fmt.Sprintf("%v %q", kind, string(k[1:]))

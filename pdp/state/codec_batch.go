@@ -166,6 +166,8 @@ func isRecord(rec Record) bool {
 		return r != nil
 	case *Request:
 		return r != nil
+	case *Leases:
+		return r != nil
 	}
 	return false
 }

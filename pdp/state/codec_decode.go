@@ -80,6 +80,12 @@ func (d *Decoder) record(key Key) Record {
 		return r
 	case KindRequest:
 		return &Request{ID: id, Fingerprint: d.uvarint("fingerprint"), Done: d.revision("done"), At: d.stamp("time")}
+	case KindLeases:
+		r := &Leases{Longest: time.Duration(d.number("longest term"))}
+		d.bits("leases flags", &r.Out)
+		r.Epoch = d.uvarint("epoch")
+		copy(r.SealKey[:], d.take("seal key", len(r.SealKey)))
+		return r
 	}
 	d.fail("kind", "is unknown")
 	return nil

@@ -2,7 +2,10 @@ package state_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
+	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -30,7 +33,7 @@ func prototypes() []state.Record {
 	return []state.Record{
 		new(state.Instance), new(state.Catalogue), new(state.Group), new(state.Project), new(state.User),
 		new(state.Members), new(state.Allowlist), new(state.Job), new(state.Replaced), new(state.Runner),
-		new(state.Death), new(state.Request),
+		new(state.Death), new(state.Request), new(state.Leases),
 	}
 }
 
@@ -172,7 +175,7 @@ func TestZeroRecordsRoundTrip(t *testing.T) {
 	for _, rec := range []state.Record{
 		&state.Instance{}, &state.Catalogue{}, &state.Group{ID: 1}, &state.Project{ID: 1}, &state.User{ID: 1},
 		&state.Members{User: 1}, &state.Allowlist{Project: 1}, &state.Job{ID: "j"}, &state.Replaced{},
-		&state.Runner{ID: "r"}, &state.Death{Project: authz.MaxID}, &state.Death{User: authz.MaxID}, &state.Request{ID: "a/b"},
+		&state.Runner{ID: "r"}, &state.Death{Project: authz.MaxID}, &state.Death{User: authz.MaxID}, &state.Request{ID: "a/b"}, &state.Leases{},
 	} {
 		roundTrip(t, rec)
 	}
@@ -298,4 +301,20 @@ func FuzzDecodeChange(f *testing.F) {
 			t.Errorf("not the one encoding: %x became %x", b, again)
 		}
 	})
+}
+
+// TestSealKeyDoesNotShow prints a record that holds one in every way (P7).
+func TestSealKeyDoesNotShow(t *testing.T) {
+	r := &state.Leases{SealKey: state.SealKey{0xab, 0xcd, 171}}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "record", r, "key", r.SealKey)
+	for _, s := range []string{fmt.Sprintf("%v", r), fmt.Sprintf("%+v", *r), fmt.Sprintf("%#v", r), fmt.Sprintf("%x", r.SealKey), string(text), log.String()} {
+		if strings.Contains(s, "abcd") || strings.Contains(s, "171") || !strings.Contains(s, "REDACTED") {
+			t.Errorf("it shows: %s", s)
+		}
+	}
 }

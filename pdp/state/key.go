@@ -57,6 +57,9 @@ func UserDeathKey(id authz.UserID) Key { return numbered(KindDeath, int64(id)|1<
 // RequestKey is the place of a Request.
 func RequestKey(id string) Key { return key(KindRequest, id) }
 
+// LeasesKey is the place of the one Leases record.
+func LeasesKey() Key { return key(KindLeases, "") }
+
 func key(kind Kind, id string) Key { return Key([]byte{byte(kind)}) + Key(id) }
 
 func numbered(kind Kind, id int64) Key {

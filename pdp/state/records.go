@@ -1,6 +1,9 @@
 package state
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -28,6 +31,7 @@ const (
 	KindRunner    // the newest heartbeat of a runner
 	KindDeath     // what keeps old tokens of a project or user dead
 	KindRequest   // a request id, and what its call did
+	KindLeases    // what a start has to know of leases; one record
 	NumKinds      = int(iota) + 1
 )
 
@@ -201,6 +205,36 @@ type Request struct {
 	At   authz.Stamp
 }
 
+// Leases is what a PDP that starts has to know of the leases that were granted before
+// (PROTOCOL R1), and the key that its marks are sealed with (R13). No decision reads it.
+type Leases struct {
+	// Longest is the longest term that was granted and that may still run, Out says whether
+	// leases may be out at all. Both are stored before the first grant.
+	Longest time.Duration
+	Out     bool
+	// Epoch is the counter of the epoch that this was written in: a later one was made by a
+	// restore, which knows nothing of what was granted after the backup.
+	Epoch uint64
+	// SealKey seals marks. It is drawn once and outlives restores, so that a PDP knows the
+	// marks of the histories before.
+	SealKey SealKey
+}
+
+// SealKey is a secret of the PDP's own. However it is printed, it does not show.
+type SealKey [32]byte
+
+// String gives a placeholder.
+func (SealKey) String() string { return "[REDACTED]" }
+
+// Format is String for every verb and flag.
+func (k SealKey) Format(st fmt.State, _ rune) { io.WriteString(st, k.String()) }
+
+// LogValue is String, for log/slog.
+func (k SealKey) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// MarshalText is String.
+func (k SealKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Key gives the record's place in the store.
 func (*Instance) Key() Key { return key(KindInstance, "") }
 
@@ -241,3 +275,6 @@ func (r *Death) Key() Key {
 
 // Key gives the record's place in the store.
 func (r *Request) Key() Key { return RequestKey(r.ID) }
+
+// Key gives the record's place in the store.
+func (*Leases) Key() Key { return LeasesKey() }

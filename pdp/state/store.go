@@ -78,6 +78,8 @@ type Change struct {
 	Deletes []Key
 	// Keys lists every record touched.
 	Keys []Key
+	// Chain is that of the mark at Revision.
+	Chain [16]byte
 }
 
 // Sink takes what a store holds: first everything, then every change in order. The

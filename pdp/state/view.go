@@ -42,6 +42,8 @@ type View struct {
 	document     *Catalogue
 	documentMod  authz.Revision
 	catalogueErr error
+	leases       *Leases
+	leasesMod    authz.Revision
 
 	text     text
 	limits   shared[policy.Limits]
@@ -114,6 +116,7 @@ func (v *View) clear() {
 	v.epoch, v.revision, v.stamp = Epoch{}, 0, 0
 	v.instance, v.instanceMod = DefaultInstance(), 0
 	v.catalogue, v.document, v.documentMod, v.catalogueErr = policy.Builtin(), nil, 0, nil
+	v.leases, v.leasesMod = nil, 0
 	v.text = newText(v.textField)
 	v.limits, v.policies = newShared[policy.Limits](), newShared[[]string]()
 	v.counts = [NumKinds]int{}
@@ -171,8 +174,7 @@ func (v *View) Apply(changes []Change) {
 	}
 }
 
-// apply takes one change. Until its first put, the rows still are what the change
-// found: what it invalidates can be told here.
+// apply takes one change.
 func (v *View) apply(c *Change) {
 	for _, rec := range c.Puts {
 		v.put(rec, c.Revision)
@@ -209,6 +211,9 @@ func (v *View) put(rec Record, mod authz.Revision) {
 		v.putDeath(r, mod)
 	case *Request:
 		v.putRequest(r, mod)
+	case *Leases:
+		v.counts[KindLeases] = 1
+		v.leases, v.leasesMod = r, mod
 	default:
 		panic(fmt.Sprintf("state: the view has no place for a %T", rec))
 	}
@@ -241,6 +246,9 @@ func (v *View) delete(k Key) {
 		v.deleteDeath(id)
 	case KindRequest:
 		v.deleteRequest(string(k[1:]))
+	case KindLeases:
+		v.counts[KindLeases] = 0
+		v.leases, v.leasesMod = nil, 0
 	default:
 		panic(fmt.Sprintf("state: the view knows no kind %d", k.Kind()))
 	}

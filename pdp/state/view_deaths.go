@@ -93,6 +93,18 @@ func (v *View) findReplaced(d *authz.Digest) uint32 {
 	}
 }
 
+// JobReplaced gives the job whose token a digest was before a later one replaced it,
+// whether or not the job is still there.
+func (v *View) JobReplaced(d authz.Digest) (authz.JobID, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	row := v.findReplaced(&d)
+	if row == 0 {
+		return "", false
+	}
+	return authz.JobID(v.text.get(v.replaced.at(row).job)), true
+}
+
 func (v *View) putReplaced(r *Replaced, mod authz.Revision) {
 	row := v.findReplaced(&r.Digest)
 	if row == 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/jobward/jobward/pdp/policy"
 )
 
-// The one Instance and the one Catalogue.
+// The one Instance, the one Catalogue and the one Leases.
 
 func (v *View) putInstance(r *Instance, mod authz.Revision) {
 	v.counts[KindInstance] = 1
@@ -68,4 +68,12 @@ func (v *View) CatalogueError() error {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.catalogueErr
+}
+
+// Leases gives what is known of leases, nil when none was ever granted. It must not be
+// changed.
+func (v *View) Leases() (*Leases, authz.Revision) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.leases, v.leasesMod
 }

@@ -117,6 +117,15 @@ func compare(t *testing.T, c *chronicle, v *state.View, m *model) {
 	inst, rev := v.Instance()
 	same(t, "instance", inst, m.instance())
 	same(t, "instance's revision", rev, m.mods[state.InstanceKey()])
+	leases, rev := v.Leases()
+	same(t, "leases", read(leases, rev, leases != nil), m.read(state.LeasesKey()))
+	for _, d := range c.old {
+		was, _ := m.recs[state.ReplacedKey(d)].(*state.Replaced)
+		job, ok := v.JobReplaced(d)
+		if ok != (was != nil) || ok && job != was.Job {
+			t.Errorf("digest %x was that of job %q (%v), and the model has %+v", d[:4], job, ok, was)
+		}
+	}
 	compareWorlds(t, c, v, m)
 	compareGroups(t, c, v, m)
 	compareProjects(t, c, v, m)

@@ -18,12 +18,13 @@ type span struct {
 }
 
 // unpack reads a pack, joined from its chunks without their sums: the chain before it,
-// then its changes, each given to fn with its own bytes, until fn fails.
-func unpack(pack []byte, first authz.Revision, fn func(c state.Change, sums []uint32, raw []byte) error) (before [16]byte, err error) {
+// then its changes, each given to fn with the chain up to it, until fn fails.
+func unpack(pack []byte, first authz.Revision, fn func(c state.Change, sums []uint32) error) (before [16]byte, err error) {
 	if len(pack) < len(before) {
 		return before, fmt.Errorf("history at revision %d is cut off", first)
 	}
 	copy(before[:], pack)
+	chain := before
 	rest := pack[len(before):]
 	for rev := first; len(rest) > 0; rev++ {
 		raw := rest
@@ -35,7 +36,9 @@ func unpack(pack []byte, first authz.Revision, fn func(c state.Change, sums []ui
 		if c.Revision != rev {
 			return before, fmt.Errorf("history has revision %d where %d belongs", c.Revision, rev)
 		}
-		if err := fn(c, sums, raw[:len(raw)-len(rest)]); err != nil {
+		chain = state.ChainNext(chain, raw[:len(raw)-len(rest)])
+		c.Chain = chain
+		if err := fn(c, sums); err != nil {
 			return before, err
 		}
 	}
@@ -74,8 +77,8 @@ func (cc *chainChecker) pack(first authz.Revision, chunks int, pack []byte) erro
 	if err := cc.meets(first - 1); err != nil {
 		return err
 	}
-	_, err := unpack(pack, first, func(c state.Change, sums []uint32, raw []byte) error {
-		cc.chain = state.ChainNext(cc.chain, raw)
+	_, err := unpack(pack, first, func(c state.Change, sums []uint32) error {
+		cc.chain = c.Chain
 		cc.next = c.Revision + 1
 		if cc.each != nil {
 			cc.each(c, sums)

@@ -31,7 +31,7 @@ func (s *Store) History(ctx context.Context, after authz.Revision, fn func(state
 			return errUnreadable("history", err)
 		}
 		var refused error
-		_, err := unpack(pack, span.first, func(c state.Change, _ []uint32, _ []byte) error {
+		_, err := unpack(pack, span.first, func(c state.Change, _ []uint32) error {
 			if c.Revision <= after {
 				return nil
 			}

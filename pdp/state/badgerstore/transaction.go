@@ -150,6 +150,7 @@ func (t *transaction) change(p *state.Prepared) error {
 	t.pack = state.AppendChange(t.pack, &c, sums)
 	h.mark.Revision, h.stamp = c.Revision, c.Stamp
 	h.mark.Chain = state.ChainNext(h.mark.Chain, t.pack[raw:])
+	c.Chain = h.mark.Chain
 	t.changes = append(t.changes, c)
 	t.dirty = true
 	return nil

@@ -174,6 +174,7 @@ func (d *data) commit(p *state.Prepared, keep int) *state.Change {
 	c, sums := p.Change(d.mark.Revision+1, d.stamp)
 	d.mark.Revision, d.stamp = c.Revision, c.Stamp
 	d.mark.Chain = state.ChainNext(d.mark.Chain, state.AppendChange(nil, &c, sums))
+	c.Chain = d.mark.Chain
 	for _, rec := range c.Puts {
 		d.records[rec.Key()] = held{rec, c.Revision}
 	}

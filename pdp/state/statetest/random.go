@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
@@ -47,7 +48,7 @@ func Record(rnd *rand.Rand) state.Record {
 	id := 1 + rnd.Int64N(6)
 	name := pick(rnd, "", "a", "ünï", "long "+string(bytes.Repeat([]byte("x"), rnd.IntN(300))))
 	revision := pick(rnd, 0, 1, state.ThisRevision)
-	switch rnd.IntN(12) {
+	switch rnd.IntN(13) {
 	case 0:
 		return &state.Instance{MaxProjectEntries: rnd.IntN(200)}
 	case 1:
@@ -83,6 +84,8 @@ func Record(rnd *rand.Rand) state.Record {
 		return &state.Death{Project: authz.ProjectID(id), Before: revision}
 	case 10:
 		return &state.Request{ID: fmt.Sprint("ada/", id), Fingerprint: rnd.Uint64(), Done: revision}
+	case 11:
+		return &state.Leases{Longest: time.Duration(id), Out: rnd.IntN(2) == 0, Epoch: 1, SealKey: state.SealKey{byte(id)}}
 	}
 	return &state.Job{ID: authz.JobID(fmt.Sprint(id)), Digest: authz.Digest{1}, Issued: revision, Ref: name}
 }
