@@ -28,6 +28,14 @@ type GrantorConfig struct {
 	// not acked. MaxRecent bounds the keys of recent changes kept to judge late answers
 	// and carried entries by. Zero takes the defaults.
 	MaxInterest, MaxQueue, MaxRecent int
+	// Recent are the changes that had keys after revision RecentFrom and up to Head, oldest
+	// first, as far as they are known from the store: they let a holder carry its entries
+	// over a restart (L14). With RecentFrom zero and no Recent nothing is known.
+	Recent     []Change
+	RecentFrom authz.Revision
+	// OnReceipt, where set, is told the revision of a receipt whenever it changes, from
+	// inside the call that changes it. It must not call the Grantor, but for Receipt.
+	OnReceipt func(authz.Revision)
 	// Draw gives random numbers for generations. It must not repeat itself within the
 	// term of a lease, nor between incarnations.
 	Draw func() uint64
@@ -92,11 +100,19 @@ func NewGrantor(cfg GrantorConfig) *Grantor {
 	if cfg.MaxRecent == 0 {
 		cfg.MaxRecent = DefaultMaxRecent
 	}
-	return &Grantor{
+	g := &Grantor{
 		cfg: cfg, head: cfg.Head, tenures: map[Generation]*tenure{},
 		interests: interests{of: map[authz.Key]tenants{}}, recent: recent{from: cfg.Head.Revision, max: cfg.MaxRecent},
 		receipts: receipts{of: map[authz.Revision]*receipt{}},
 	}
+	if cfg.RecentFrom != 0 || len(cfg.Recent) > 0 {
+		g.recent.from = cfg.RecentFrom
+	}
+	for _, c := range cfg.Recent {
+		g.recent.add(c.Revision, c.Keys)
+	}
+	g.cfg.Recent = nil
+	return g
 }
 
 // Hello opens a generation for owner, who must be the authenticated caller, and
@@ -364,7 +380,7 @@ func (g *Grantor) Commit(now Instant, head Mark, keys []authz.Key) int {
 	if len(told) == 0 {
 		return 0
 	}
-	r := &receipt{revision: head.Revision, pending: len(told)}
+	r := &receipt{revision: head.Revision, pending: len(told), changed: g.cfg.OnReceipt}
 	g.receipts.add(r)
 	for _, t := range told {
 		g.tell(now, t, r)

@@ -21,12 +21,16 @@ const keptReceipts = 4096
 type receipt struct {
 	revision               authz.Revision
 	acked, lapsed, pending int
+	changed                func(authz.Revision) // may be nil
 }
 
 func (r *receipt) settle(how func(*receipt)) {
 	if r != nil {
 		r.pending--
 		how(r)
+		if r.changed != nil {
+			r.changed(r.revision)
+		}
 	}
 }
 
@@ -64,25 +68,26 @@ func (g *Grantor) Receipt(now Instant, rev authz.Revision) Receipt {
 type recent struct {
 	// from: every change after this revision that had keys is in changes, oldest first.
 	from    authz.Revision
-	changes []change
+	changes []Change
 	keys    int
 	max     int
 }
 
-type change struct {
-	revision authz.Revision
-	keys     []authz.Key
+// Change is a committed change: its revision, and the keys that it changed.
+type Change struct {
+	Revision authz.Revision
+	Keys     []authz.Key
 }
 
 func (r *recent) add(rev authz.Revision, keys []authz.Key) {
 	if len(keys) == 0 {
 		return
 	}
-	r.changes = append(r.changes, change{rev, keys})
+	r.changes = append(r.changes, Change{rev, keys})
 	r.keys += len(keys)
 	for r.keys > r.max {
-		r.from = r.changes[0].revision
-		r.keys -= len(r.changes[0].keys)
+		r.from = r.changes[0].Revision
+		r.keys -= len(r.changes[0].Keys)
 		r.changes = r.changes[1:]
 	}
 }
@@ -92,8 +97,8 @@ func (r *recent) meets(rev authz.Revision, keys []authz.Key) bool {
 	if rev < r.from {
 		return len(keys) > 0
 	}
-	for i := len(r.changes) - 1; i >= 0 && r.changes[i].revision > rev; i-- {
-		for _, k := range r.changes[i].keys {
+	for i := len(r.changes) - 1; i >= 0 && r.changes[i].Revision > rev; i-- {
+		for _, k := range r.changes[i].Keys {
 			for _, mine := range keys {
 				if k == mine {
 					return true
@@ -109,8 +114,8 @@ func (r *recent) meets(rev authz.Revision, keys []authz.Key) bool {
 func (r *recent) meet(t *tenure, rev authz.Revision) []authz.Key {
 	var met []authz.Key
 	seen := map[authz.Key]bool{}
-	for i := len(r.changes) - 1; i >= 0 && r.changes[i].revision > rev; i-- {
-		for _, k := range r.changes[i].keys {
+	for i := len(r.changes) - 1; i >= 0 && r.changes[i].Revision > rev; i-- {
+		for _, k := range r.changes[i].Keys {
 			if _, ok := t.rests[k]; ok && !seen[k] {
 				seen[k] = true
 				met = append(met, k)
