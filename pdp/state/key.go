@@ -18,6 +18,34 @@ func (k Key) Kind() Kind {
 	return Kind(k[0])
 }
 
+// Number gives the id of a record that has a number for one, zero for others. For a
+// Death it is that of the project, or of the user when OfUser is set.
+func (k Key) Number() int64 {
+	n, _ := k.number()
+	switch k.Kind() {
+	case KindGroup, KindProject, KindUser, KindMembers, KindAllowlist:
+		return n
+	case KindDeath:
+		return n &^ userDeath
+	}
+	return 0
+}
+
+// OfUser reports whether k is the place of a user's Death.
+func (k Key) OfUser() bool {
+	n, _ := k.number()
+	return k.Kind() == KindDeath && n&userDeath != 0
+}
+
+// Name gives the id of a record that has a text for one: a job's, a runner's, a
+// request's; bytes for a digest's.
+func (k Key) Name() string {
+	if k == "" {
+		return ""
+	}
+	return string(k[1:])
+}
+
 // InstanceKey is the place of the one Instance record.
 func InstanceKey() Key { return key(KindInstance, "") }
 
