@@ -56,6 +56,8 @@ func randomDecision(r *rand.Rand) authz.Decision {
 	maybe(func() { d.Entry, d.RoleScope, d.Role, d.Need = scope(), scope(), role(), role() })
 	maybe(func() { d.Feature = authz.Feature(r.IntN(authz.NumFeatures)) })
 	maybe(func() { d.Missing = []string{"read_packages", "", "admin_jobs"}[:1+r.IntN(3)] })
+	maybe(func() { d.Number = r.Uint64() >> r.IntN(64) })
+	d.Cached = r.IntN(2) == 0
 	for range r.IntN(80) {
 		d.Keys = append(d.Keys, authz.Key(r.Uint64()))
 	}
@@ -117,8 +119,8 @@ func TestNumbersAsDeclared(t *testing.T) {
 	}
 	// Fields that somebody adds are not read or written before somebody does it by hand.
 	for m, n := range map[proto.Message]int{
-		&jobwardv1.CheckRequest{}: 6, &jobwardv1.Question{}: 4, &jobwardv1.BatchCheckRequest{}: 3, &jobwardv1.CheckStreamRequest{}: 2,
-		&jobwardv1.Decision{}: 16, &jobwardv1.CheckResponse{}: 1, &jobwardv1.BatchCheckResponse{}: 1, &jobwardv1.CheckStreamResponse{}: 3,
+		&jobwardv1.CheckRequest{}: 9, &jobwardv1.Question{}: 4, &jobwardv1.BatchCheckRequest{}: 6, &jobwardv1.CheckStreamRequest{}: 2,
+		&jobwardv1.Decision{}: 18, &jobwardv1.CheckResponse{}: 1, &jobwardv1.BatchCheckResponse{}: 1, &jobwardv1.CheckStreamResponse{}: 3,
 		&jobwardv1.Scope{}: 2,
 	} {
 		if got := m.ProtoReflect().Descriptor().Fields().Len(); got != n {
@@ -127,10 +129,30 @@ func TestNumbersAsDeclared(t *testing.T) {
 	}
 }
 
-// same compares a question read by hand with one that the generated code read.
-func same(q *Question, token string, target int64, path, permission string, surface jobwardv1.Surface, minRevision uint64) bool {
-	return string(q.Token) == token && q.Target == target && string(q.Path) == path && string(q.Permission) == permission &&
-		q.Surface == surface && q.MinRevision == minRevision
+// asks are the getters of what a CheckRequest and a BatchCheckRequest have in common.
+type asks interface {
+	GetToken() string
+	GetTokenDigest() []byte
+	GetMinRevision() uint64
+	GetEpoch() uint64
+	GetGeneration() uint64
+}
+
+// sameAsked compares how a question is asked, read by hand and by the generated code.
+func sameAsked(a *Asked, m asks) bool {
+	return string(a.Token) == m.GetToken() && bytes.Equal(a.Digest, m.GetTokenDigest()) && a.MinRevision == m.GetMinRevision() &&
+		a.Epoch == m.GetEpoch() && a.Generation == m.GetGeneration()
+}
+
+// same compares the rest.
+func same(q *Question, m interface {
+	GetTargetProjectId() int64
+	GetTargetProjectPath() string
+	GetPermission() string
+	GetSurface() jobwardv1.Surface
+}) bool {
+	return q.Target == m.GetTargetProjectId() && string(q.Path) == m.GetTargetProjectPath() && string(q.Permission) == m.GetPermission() &&
+		q.Surface == m.GetSurface()
 }
 
 // readBoth reads data as the given shape both ways and says how they differ, "" when
@@ -146,18 +168,18 @@ func readBoth(s Shape, data []byte) string {
 	case Check:
 		var m jobwardv1.CheckRequest
 		if perr = proto.Unmarshal(data, &m); perr == nil && herr == nil {
-			if q := &in.Questions[0]; !same(q, m.Token, m.TargetProjectId, m.TargetProjectPath, m.Permission, m.Surface, m.MinRevision) {
+			if q := &in.Questions[0]; !same(q, &m) || !sameAsked(&q.Asked, &m) {
 				diff = fmt.Sprintf("%+v is not %v", q, &m)
 			}
 		}
 	case BatchCheck:
 		var m jobwardv1.BatchCheckRequest
 		if perr = proto.Unmarshal(data, &m); perr == nil && herr == nil {
-			if string(in.Token) != m.Token || in.MinRevision != m.MinRevision || len(in.Questions) != min(len(m.Questions), wire.MaxBatchQuestions) {
+			if !sameAsked(&in.Batch, &m) || len(in.Questions) != min(len(m.Questions), wire.MaxBatchQuestions) {
 				diff = fmt.Sprintf("%+v is not %v", in, &m)
 			}
 			for i := range in.Questions {
-				if q := m.Questions[i]; diff == "" && !same(&in.Questions[i], "", q.TargetProjectId, q.TargetProjectPath, q.Permission, q.Surface, 0) {
+				if q := m.Questions[i]; diff == "" && !(same(&in.Questions[i], q) && sameAsked(&in.Questions[i].Asked, &jobwardv1.CheckRequest{})) {
 					diff = fmt.Sprintf("%+v is not %v", in.Questions[i], q)
 				}
 			}
@@ -170,7 +192,7 @@ func readBoth(s Shape, data []byte) string {
 			}
 			for i := range in.Questions {
 				q := m.Questions[i]
-				if diff == "" && !same(&in.Questions[i], q.Token, q.TargetProjectId, q.TargetProjectPath, q.Permission, q.Surface, q.MinRevision) {
+				if diff == "" && !(same(&in.Questions[i], q) && sameAsked(&in.Questions[i].Asked, q)) {
 					diff = fmt.Sprintf("%+v is not %v", in.Questions[i], q)
 				}
 			}
@@ -186,13 +208,27 @@ func readBoth(s Shape, data []byte) string {
 // seeds are well-formed messages of each shape.
 func seeds(r *rand.Rand) [3][]byte {
 	text := func(n int) string { return string(bytes.Repeat([]byte{'a' + byte(r.IntN(26))}, r.IntN(n))) }
-	check := func() *jobwardv1.CheckRequest {
-		return &jobwardv1.CheckRequest{
-			Token: text(200), TargetProjectId: r.Int64() >> r.IntN(64), TargetProjectPath: text(40), Permission: text(20),
-			Surface: jobwardv1.Surface(r.IntN(9) - 1), MinRevision: r.Uint64() >> r.IntN(64),
+	// As a rule either the token or the digest, now and then both or neither, or a digest of the wrong length.
+	shown := func() (string, []byte) {
+		d := bytes.Repeat([]byte{byte(r.IntN(3))}, []int{32, 32, 32, 31, 33, 1}[r.IntN(6)])
+		switch r.IntN(5) {
+		case 0:
+			return text(200), d
+		case 1, 2:
+			return "", d
 		}
+		return text(200), nil
 	}
-	batch, stream := &jobwardv1.BatchCheckRequest{Token: text(60), MinRevision: 3}, &jobwardv1.CheckStreamRequest{Id: r.Uint64()}
+	check := func() *jobwardv1.CheckRequest {
+		m := &jobwardv1.CheckRequest{
+			TargetProjectId: r.Int64() >> r.IntN(64), TargetProjectPath: text(40), Permission: text(20),
+			Surface: jobwardv1.Surface(r.IntN(9) - 1), MinRevision: r.Uint64() >> r.IntN(64), Epoch: r.Uint64N(3), Generation: r.Uint64() >> r.IntN(64),
+		}
+		m.Token, m.TokenDigest = shown()
+		return m
+	}
+	batch, stream := &jobwardv1.BatchCheckRequest{MinRevision: 3, Epoch: r.Uint64N(3), Generation: r.Uint64()}, &jobwardv1.CheckStreamRequest{Id: r.Uint64()}
+	batch.Token, batch.TokenDigest = shown()
 	for range r.IntN(5) {
 		c := check()
 		stream.Questions = append(stream.Questions, c)
@@ -244,7 +280,8 @@ func FuzzInbox(f *testing.F) {
 func TestInboxForgets(t *testing.T) {
 	var in Inbox
 	in.Reset(CheckStream)
-	first, _ := proto.Marshal(&jobwardv1.CheckStreamRequest{Id: 7, Questions: []*jobwardv1.CheckRequest{{Token: "t", Permission: "p", Surface: 2, MinRevision: 3}}})
+	first, _ := proto.Marshal(&jobwardv1.CheckStreamRequest{Id: 7, Questions: []*jobwardv1.CheckRequest{{
+		Token: "t", TokenDigest: []byte("d"), Permission: "p", Surface: 2, MinRevision: 3, Epoch: 4, Generation: 5}}})
 	if err := in.Decode(first); err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +290,7 @@ func TestInboxForgets(t *testing.T) {
 	if err := in.Decode([]byte{0x12, 0}); err != nil { // one empty question
 		t.Fatal(err)
 	}
-	if q := in.Questions[0]; in.ID != 0 || in.Err != nil || len(in.Questions) != 1 || !same(&q, "", 0, "", "", 0, 0) {
+	if q := in.Questions[0]; in.ID != 0 || in.Err != nil || len(in.Questions) != 1 || !same(&q, &jobwardv1.CheckRequest{}) || !sameAsked(&q.Asked, &jobwardv1.CheckRequest{}) {
 		t.Errorf("%+v", in)
 	}
 	in.Reset(CheckStream)

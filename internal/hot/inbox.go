@@ -33,10 +33,9 @@ type Inbox struct {
 	Err   error  // what was wrong with the message as a whole
 	raw   []byte // owns the bytes that everything below lies in
 
-	ID          uint64 // of a stream's message
-	Token       []byte // of a batch
-	MinRevision uint64 // of a batch
-	Questions   []Question
+	ID        uint64 // of a stream's message
+	Batch     Asked  // of a batch, for all its questions
+	Questions []Question
 	// More says that there were more questions than any request may have; what is beyond
 	// the bound is not kept.
 	More bool
@@ -44,12 +43,22 @@ type Inbox struct {
 	q *jobwardv1.Question // what package wire is asked with; made when it is needed
 }
 
-// Question is a CheckRequest, or a Question, which has neither Token nor MinRevision.
+// Asked is how a question is asked: about whom, and in what history.
+type Asked struct {
+	// Token is the text that was shown, Digest its digest instead.
+	Token, Digest []byte
+	// MinRevision and Epoch are what it must not be answered before; see [Least].
+	MinRevision, Epoch uint64
+	// Generation is the one that the answer is to be kept in; zero for none.
+	Generation uint64
+}
+
+// Question is a CheckRequest, or a Question, which has nothing of Asked.
 type Question struct {
-	Token, Path, Permission []byte
-	Target                  int64
-	Surface                 jobwardv1.Surface
-	MinRevision             uint64
+	Asked
+	Path, Permission []byte
+	Target           int64
+	Surface          jobwardv1.Surface
 }
 
 // maxKept is how much memory a message may leave behind for another.
@@ -82,14 +91,10 @@ func (in *Inbox) Decode(data []byte) error {
 
 func (in *Inbox) decodeBatch(b []byte) error {
 	return eachField(b, func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error {
-		switch {
-		case num == 1 && typ == protowire.BytesType:
-			in.Token = text
-		case num == 2 && typ == protowire.BytesType:
+		if num == 2 && typ == protowire.BytesType {
 			return in.add(text, wire.MaxBatchQuestions, questionFields())
-		case num == 3 && typ == protowire.VarintType:
-			in.MinRevision = n
 		}
+		in.Batch.take(batchFields(), num, typ, text, n)
 		return nil
 	})
 }
@@ -118,43 +123,63 @@ func (in *Inbox) add(b []byte, bound int, f fields) error {
 
 // fields are the field numbers of a question; zero for what it does not have.
 type fields struct {
-	token, target, path, permission, surface, minRevision protowire.Number
+	token, target, path, permission, surface, minRevision, generation, epoch, digest protowire.Number
 }
 
 func checkFields() fields {
-	return fields{token: 1, target: 2, path: 3, permission: 4, surface: 5, minRevision: 6}
+	return fields{token: 1, target: 2, path: 3, permission: 4, surface: 5, minRevision: 6, generation: 7, epoch: 8, digest: 9}
 }
 
 func questionFields() fields { return fields{target: 1, path: 2, permission: 3, surface: 4} }
 
+func batchFields() fields {
+	return fields{token: 1, minRevision: 3, generation: 4, epoch: 5, digest: 6}
+}
+
 func decodeQuestion(q *Question, b []byte, f fields) error {
 	return eachField(b, func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error {
-		switch typ {
-		case protowire.BytesType:
-			switch num {
-			case f.token:
-				q.Token = text
-			case f.path:
-				q.Path = text
-			case f.permission:
-				q.Permission = text
-			}
-		case protowire.VarintType:
-			switch num {
-			case f.target:
-				q.Target = int64(n)
-			case f.surface:
-				q.Surface = jobwardv1.Surface(int32(n))
-			case f.minRevision:
-				q.MinRevision = n
-			}
+		switch {
+		case typ == protowire.BytesType && num == f.path:
+			q.Path = text
+		case typ == protowire.BytesType && num == f.permission:
+			q.Permission = text
+		case typ == protowire.VarintType && num == f.target:
+			q.Target = int64(n)
+		case typ == protowire.VarintType && num == f.surface:
+			q.Surface = jobwardv1.Surface(int32(n))
+		default:
+			q.take(f, num, typ, text, n)
 		}
 		return nil
 	})
 }
 
+// take takes one field; num is never zero.
+func (a *Asked) take(f fields, num protowire.Number, typ protowire.Type, text []byte, n uint64) {
+	switch typ {
+	case protowire.BytesType:
+		switch num {
+		case f.token:
+			a.Token = text
+		case f.digest:
+			a.Digest = text
+		}
+	case protowire.VarintType:
+		switch num {
+		case f.minRevision:
+			a.MinRevision = n
+		case f.epoch:
+			a.Epoch = n
+		}
+	case protowire.Fixed64Type:
+		if num == f.generation {
+			a.Generation = n
+		}
+	}
+}
+
 // eachField calls fn for every field of a message: with its bytes, or its number when
-// it is a varint. Fields of other types are passed over.
+// it is a varint or has 64 bits. Fields of other types are passed over.
 func eachField(b []byte, fn func(num protowire.Number, typ protowire.Type, text []byte, n uint64) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -169,6 +194,8 @@ func eachField(b []byte, fn func(num protowire.Number, typ protowire.Type, text 
 			text, n = protowire.ConsumeBytes(b)
 		case protowire.VarintType:
 			number, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			number, n = protowire.ConsumeFixed64(b)
 		default:
 			n = protowire.ConsumeFieldValue(num, typ, b)
 		}

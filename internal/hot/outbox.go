@@ -124,6 +124,10 @@ func appendDecision(b []byte, num protowire.Number, d *authz.Decision, id string
 		}
 	}
 	b = appendText(b, 16, id)
+	b = appendNumber(b, 17, d.Number)
+	if d.Cached {
+		b = appendNumber(b, 18, 1)
+	}
 	return end(b, start)
 }
 

@@ -11,19 +11,42 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 )
 
-// Requests turns the questions into requests, which it appends to buf, and gives the
-// newest revision that any of them is not to be answered before. All of a message are
-// looked at before one can be judged; errors are KindInvalid and name the field. A token
-// that comes several times in a row is hashed once. The requests keep nothing of in.
-func (in *Inbox) Requests(tokens *token.Format, buf []authz.Request) (_ []authz.Request, least authz.Revision, err error) {
+// Least is the history that questions must not be answered before.
+type Least struct {
+	// Revision has to be reached, in whatever epoch.
+	Revision authz.Revision
+	// Epoch has to be reached, and in that very epoch EpochRevision: in a later one
+	// revisions of this one mean nothing. Zero asks for nothing.
+	Epoch         uint64
+	EpochRevision authz.Revision
+}
+
+// add adds what one question asks for. Of epochs the latest counts: when that one is
+// reached, the revisions of those before mean nothing.
+func (l *Least) add(a *Asked) {
+	switch rev := authz.Revision(a.MinRevision); {
+	case a.Epoch == 0:
+		l.Revision = max(l.Revision, rev)
+	case a.Epoch > l.Epoch:
+		l.Epoch, l.EpochRevision = a.Epoch, rev
+	case a.Epoch == l.Epoch:
+		l.EpochRevision = max(l.EpochRevision, rev)
+	}
+}
+
+// Requests turns the questions into requests, which it appends to buf, and gives what
+// they are not to be answered before. All of a message are looked at before one can be
+// judged; errors are KindInvalid and name the field. A token that comes several times in
+// a row is hashed once. The requests keep nothing of in. Afterwards the questions of a
+// batch have what was asked for all of them.
+func (in *Inbox) Requests(tokens *token.Format, buf []authz.Request) (_ []authz.Request, least Least, err error) {
 	if in.Shape != Check && (in.More || len(in.Questions) == 0) {
-		return buf, 0, in.refuse(tokens)
+		return buf, least, in.refuse(tokens)
 	}
 	if in.Shape == BatchCheck {
 		for i := range in.Questions {
-			in.Questions[i].Token = in.Token
+			in.Questions[i].Asked = in.Batch
 		}
-		in.Questions[0].MinRevision = in.MinRevision
 	}
 	if in.q == nil {
 		in.q = &jobwardv1.Question{}
@@ -32,27 +55,30 @@ func (in *Inbox) Requests(tokens *token.Format, buf []authz.Request) (_ []authz.
 	var digestOf []byte
 	for i := range in.Questions {
 		q := &in.Questions[i]
-		if len(q.Token) > 0 && (i == 0 || !bytes.Equal(q.Token, digestOf)) {
+		switch {
+		case len(q.Digest) == len(digest):
+			digest, digestOf = authz.Digest(q.Digest), nil
+		case len(q.Token) > 0 && (digestOf == nil || !bytes.Equal(q.Token, digestOf)):
 			digest, _ = tokens.DigestOf(q.Token) // zero for what is no job token
 			digestOf = q.Token
 		}
 		req, err := q.request(tokens, digest, in.q)
 		if err != nil {
 			if in.Shape == Check {
-				return buf, 0, err
+				return buf, least, err
 			}
-			return buf, 0, cmp.Or(in.refuse(tokens), err)
+			return buf, least, cmp.Or(in.refuse(tokens), err)
 		}
 		buf = append(buf, req)
-		least = max(least, authz.Revision(q.MinRevision))
+		least.add(&q.Asked)
 	}
 	return buf, least, nil
 }
 
 // request reads one question about the token with the digest given, with the help of m.
 func (q *Question) request(tokens *token.Format, digest authz.Digest, m *jobwardv1.Question) (authz.Request, error) {
-	if len(q.Token) == 0 {
-		_, err := wire.Digest(tokens, "") // which says what is missing
+	if (len(q.Token) > 0) == (len(q.Digest) > 0) || len(q.Digest) != 0 && len(q.Digest) != len(digest) {
+		_, err := wire.ShownDigest(tokens, string(q.Token), q.Digest) // which says what is wrong
 		return authz.Request{}, err
 	}
 	if err := q.check(); err != nil {
@@ -78,7 +104,7 @@ func (in *Inbox) refuse(tokens *token.Format) error {
 }
 
 func (in *Inbox) refuseBatch(tokens *token.Format) error {
-	m := &jobwardv1.BatchCheckRequest{Token: string(in.Token)}
+	m := &jobwardv1.BatchCheckRequest{Token: string(in.Batch.Token), TokenDigest: in.Batch.Digest}
 	for i := range in.Questions {
 		q := &jobwardv1.Question{}
 		in.Questions[i].into(q)
@@ -97,7 +123,7 @@ func (in *Inbox) refuseStream(tokens *token.Format) error {
 		q := jobwardv1.Question{}
 		in.Questions[i].into(&q)
 		m.Questions = append(m.Questions, &jobwardv1.CheckRequest{
-			Token: string(in.Questions[i].Token), TargetProjectId: q.TargetProjectId, TargetProjectPath: q.TargetProjectPath,
+			Token: string(in.Questions[i].Token), TokenDigest: in.Questions[i].Digest, TargetProjectId: q.TargetProjectId, TargetProjectPath: q.TargetProjectPath,
 			Permission: q.Permission, Surface: q.Surface,
 		})
 	}

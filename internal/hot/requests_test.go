@@ -26,32 +26,49 @@ func format(t testing.TB) *token.Format {
 
 // generated asks package wire, by way of the generated code. It is not ok when the
 // generated code does not read the message.
-func generated(f *token.Format, s Shape, data []byte) (reqs []authz.Request, least uint64, err error, ok bool) {
+func generated(f *token.Format, s Shape, data []byte) (reqs []authz.Request, least Least, err error, ok bool) {
 	switch s {
 	case BatchCheck:
 		m := &jobwardv1.BatchCheckRequest{}
 		if proto.Unmarshal(data, m) != nil {
-			return nil, 0, nil, false
+			return nil, least, nil, false
 		}
 		reqs, err = wire.BatchRequests(f, m, nil)
-		return reqs, m.MinRevision, err, true
+		return reqs, leastOf(m), err, true
 	case CheckStream:
 		m := &jobwardv1.CheckStreamRequest{}
+		var all []asks
 		if proto.Unmarshal(data, m) != nil {
-			return nil, 0, nil, false
+			return nil, least, nil, false
 		}
 		for _, q := range m.Questions {
-			least = max(least, q.MinRevision)
+			all = append(all, q)
 		}
 		reqs, err = wire.StreamRequests(f, m, nil)
-		return reqs, least, err, true
+		return reqs, leastOf(all...), err, true
 	}
 	m := &jobwardv1.CheckRequest{}
 	if proto.Unmarshal(data, m) != nil {
-		return nil, 0, nil, false
+		return nil, least, nil, false
 	}
 	req, err := wire.CheckRequest(f, m)
-	return []authz.Request{req}, m.MinRevision, err, true
+	return []authz.Request{req}, leastOf(m), err, true
+}
+
+// leastOf says the same as Least.add in another way: which histories are far enough.
+func leastOf(all ...asks) (l Least) {
+	for _, m := range all {
+		l.Epoch = max(l.Epoch, m.GetEpoch())
+	}
+	for _, m := range all {
+		switch rev := authz.Revision(m.GetMinRevision()); m.GetEpoch() {
+		case 0:
+			l.Revision = max(l.Revision, rev)
+		case l.Epoch:
+			l.EpochRevision = max(l.EpochRevision, rev)
+		}
+	}
+	return l
 }
 
 // TestRequestsAsWire: the questions, and what is wrong with them, are what package wire
@@ -80,8 +97,8 @@ func TestRequestsAsWire(t *testing.T) {
 				continue
 			}
 			good++
-			if !slices.Equal(got, want) || uint64(least) != wantLeast {
-				t.Fatalf("shape %d, %x:\n%v from %d\n%v from %d", s, data, got, least, want, wantLeast)
+			if !slices.Equal(got, want) || least != wantLeast {
+				t.Fatalf("shape %d, %x:\n%v from %+v\n%v from %+v", s, data, got, least, want, wantLeast)
 			}
 		}
 	}
@@ -101,6 +118,9 @@ func TestRequestsRefuse(t *testing.T) {
 		"path":             {Check, []byte("\x0a\x01t\x1a\x01\xff"), "target_project_path"},
 		"permission":       {Check, []byte("\x0a\x01t\x22\x01\xff"), "permission"},
 		"no token":         {Check, nil, "token"},
+		"both":             {Check, append([]byte("\x0a\x01t\x4a\x20"), make([]byte, 32)...), "token_digest"},
+		"short digest":     {Check, append([]byte("\x4a\x1f"), make([]byte, 31)...), "token_digest"},
+		"batch of both":    {BatchCheck, append([]byte("\x0a\x01t\x12\x03\x1a\x01p\x32\x20"), make([]byte, 32)...), "token_digest"},
 		"in a batch":       {BatchCheck, []byte("\x0a\x01t\x12\x03\x12\x01\xff"), "questions[0].target_project_path"},
 		"in a stream":      {CheckStream, []byte("\x12\x06\x0a\x01t\x22\x01\xff"), "questions[0].permission"},
 		"empty batch":      {BatchCheck, nil, "questions"},

@@ -90,12 +90,12 @@ func (s *Server) giveBack(h *scratch) {
 
 // answer answers the message in the inbox.
 func (s *Server) answer(ctx context.Context, h *scratch) (err error) {
-	var least authz.Revision
+	var least hot.Least
 	if h.reqs, least, err = h.in.Requests(s.opt.Tokens, h.reqs[:0]); err != nil {
 		return err
 	}
-	if least > 0 {
-		if err := s.engine.AtLeast(least); err != nil {
+	if least != (hot.Least{}) {
+		if err := s.engine.AtLeast(least.Revision); err != nil {
 			return err
 		}
 	}
