@@ -57,17 +57,60 @@ func (r *Recorder) Decision(now authz.Stamp, actor string, req *authz.Request, d
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if p := r.of(key, 1); p != nil {
+		p.last, p.revision, p.decision = now, d.Revision, id
+	}
+}
+
+// Access is an answer that a sidecar gave from its cache, as often as it says.
+type Access struct {
+	Source, Target authz.ProjectID
+	Permission     authz.Permission
+	Reason         authz.Reason
+	// Last is when it was given last.
+	Last  authz.Stamp
+	Count uint64
+}
+
+// FromCache is the Detail of events that tell of answers from a cache.
+const FromCache = "from a cache"
+
+// Access notes answers that a sidecar gave from its cache, by the rules of
+// [Recorder.Decision]: denials all, and allows when one among so many was the one to be
+// kept, together with those told of with it. Whose job it was is not known.
+func (r *Recorder) Access(actor string, a Access) {
+	if a.Reason.Allows() {
+		if r.sample == 0 {
+			return
+		}
+		if n := r.allows.Add(a.Count); n/r.sample == (n-a.Count)/r.sample {
+			return
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.of(Event{
+		Actor: actor, Verb: VerbCheck, Reason: a.Reason.String(), Source: a.Source, Target: a.Target, Permission: a.Permission, Detail: FromCache,
+	}, a.Count)
+	if p != nil {
+		p.last = max(p.last, a.Last)
+	}
+}
+
+// of gives where equal decisions are counted, and counts them there; nil where they are
+// lost. r.mu is held.
+func (r *Recorder) of(key Event, count uint64) *pending {
 	p := r.pending[key]
 	if p == nil {
 		if len(r.pending) >= maxPending {
-			r.lost.Add(1)
-			return
+			r.lost.Add(count)
+			return nil
 		}
 		p = &pending{}
 		r.pending[key] = p
 	}
-	p.last, p.revision, p.decision = now, d.Revision, id
-	p.count++
+	p.count += count
+	return p
 }
 
 // Lost tells how many decisions were not kept because too many distinct ones came

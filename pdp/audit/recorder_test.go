@@ -119,6 +119,36 @@ func TestAllowsAreSampled(t *testing.T) {
 	}
 }
 
+// TestAccesses: what sidecars answered from their caches is counted as often as they say,
+// beside what the PDP answered, and allows are kept by the same sample.
+func TestAccesses(t *testing.T) {
+	denied := Access{Source: 1, Target: 3, Permission: "read_jobs", Reason: authz.NotMember, Last: 5, Count: 40}
+	allowed := Access{Source: 1, Target: 3, Permission: "read_jobs", Reason: authz.AllowedSelf, Last: 9, Count: 4}
+	for sample, want := range map[int]uint64{0: 80 + 1, 1: 80 + 1 + 20, 10: 80 + 1 + 8, 1000: 80 + 1} {
+		var l log
+		r := NewRecorder(sample, l.write)
+		for i := range 2 {
+			denied.Last = authz.Stamp(5 - i) // the later one counts, whichever comes first
+			r.Access("edge", denied)
+		}
+		for range 5 {
+			r.Access("edge", allowed)
+		}
+		r.Decision(1, "edge", ask(), deny("job", authz.NotMember), "id")
+		if err := r.Flush(t.Context()); err != nil || l.count() != want {
+			t.Errorf("sample %d kept %d, want %d, %v", sample, l.count(), want, err)
+		}
+		found := false
+		for _, e := range l.events {
+			found = found || e == Event{Time: 5, Actor: "edge", Verb: VerbCheck, Reason: "not_member", Source: 1, Target: 3, Permission: "read_jobs",
+				Count: 80, Detail: FromCache}
+		}
+		if !found {
+			t.Errorf("the denials are not among %+v", l.events)
+		}
+	}
+}
+
 // TestBoundedMemory: past the bound distinct decisions are counted as lost, equal ones
 // are not.
 func TestBoundedMemory(t *testing.T) {
