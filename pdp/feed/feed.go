@@ -77,7 +77,8 @@ func New(view *state.View, opt Options) *Feed {
 	return &Feed{
 		opt: opt, view: view, log: opt.Logger,
 		streams: map[lease.Generation]*Stream{}, waits: map[waiting]*wait{}, tails: map[*Tail]struct{}{},
-		kick: make(chan struct{}, 1), ended: make(chan struct{}), done: make(chan struct{}),
+		ticking: ticking{slow: true},
+		kick:    make(chan struct{}, 1), ended: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -165,6 +166,9 @@ func (f *Feed) lose(keys []authz.Key) (kept []authz.Key) {
 
 // flush wakes the streams that the Grantor has something for.
 func (f *Feed) flush() {
+	if f.grantor == nil {
+		return
+	}
 	for _, gen := range f.grantor.Ready() {
 		s := f.streams[gen]
 		if s == nil {

@@ -82,7 +82,7 @@ func (f *Feed) promise(ctx context.Context) error {
 	if rec != nil && rec.Out {
 		next.Longest = max(next.Longest, rec.Longest)
 	}
-	if f.head0().Epoch > epochOf(rec) {
+	if f.Head().Epoch > epochOf(rec) {
 		next.Longest = lease.MaxTerm
 	}
 	if rec == nil || *rec != *next {
@@ -102,12 +102,6 @@ func (f *Feed) promise(ctx context.Context) error {
 	return nil
 }
 
-func (f *Feed) head0() lease.Mark {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.head
-}
-
 // leases gives the record to be written next, with the seal key that there is or a new
 // one.
 func (f *Feed) leases(rec *state.Leases) *state.Leases {
@@ -117,7 +111,7 @@ func (f *Feed) leases(rec *state.Leases) *state.Leases {
 	} else {
 		rand.Read(next.SealKey[:])
 	}
-	next.Epoch = f.head0().Epoch
+	next.Epoch = f.Head().Epoch
 	return next
 }
 
@@ -137,7 +131,7 @@ func (f *Feed) settleUp() error {
 	out := f.grantor.Live() > 0 || f.opt.Now() < f.quiet
 	f.mu.Unlock()
 	rec, mod := f.view.Leases()
-	if out || rec == nil && f.head0().Epoch == 1 {
+	if out || rec == nil && f.Head().Epoch == 1 {
 		return nil
 	}
 	next := f.leases(rec)

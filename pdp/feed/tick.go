@@ -107,7 +107,9 @@ func (f *Feed) Moving() {
 	defer f.mu.Unlock()
 	if f.phase == serving {
 		f.phase = moving
-		f.grantor.Moving()
+		if f.grantor != nil {
+			f.grantor.Moving()
+		}
 		f.flush()
 	}
 }
@@ -126,7 +128,12 @@ func (f *Feed) Close(ctx context.Context) error {
 	}
 	f.phase = closing
 	f.flush()
+	started := f.grantor != nil
 	f.mu.Unlock()
+	if !started {
+		close(f.done)
+		return nil
+	}
 	select {
 	case <-f.ended:
 	case <-ctx.Done():
