@@ -61,6 +61,9 @@ func NewFormat(prefix string, older ...string) (*Format, error) {
 	return f, nil
 }
 
+// Prefixes gives the prefixes that tokens begin with, the one of new tokens first. The slice must not be changed.
+func (f *Format) Prefixes() []string { return f.prefixes }
+
 func checkPrefix(p string) error {
 	if len(p) < minPrefix || len(p) > maxPrefix {
 		return fmt.Errorf("has %d bytes; use %d to %d", len(p), minPrefix, maxPrefix)

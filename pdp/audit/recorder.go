@@ -57,7 +57,7 @@ func (r *Recorder) Decision(now authz.Stamp, actor string, req *authz.Request, d
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p := r.of(key, 1); p != nil {
+	if p := r.of(key, 1, maxPending); p != nil {
 		p.last, p.revision, p.decision = now, d.Revision, id
 	}
 }
@@ -77,7 +77,9 @@ const FromCache = "from a cache"
 
 // Access notes answers that a sidecar gave from its cache, by the rules of
 // [Recorder.Decision]: denials all, and allows when one among so many was the one to be
-// kept, together with those told of with it. Whose job it was is not known.
+// kept, together with those told of with it. Whose job it was is not known. Half of the
+// bound is out of their reach: what a sidecar makes up does not crowd out what the PDP
+// itself has decided.
 func (r *Recorder) Access(actor string, a Access) {
 	if a.Reason.Allows() {
 		if r.sample == 0 {
@@ -91,18 +93,18 @@ func (r *Recorder) Access(actor string, a Access) {
 	defer r.mu.Unlock()
 	p := r.of(Event{
 		Actor: actor, Verb: VerbCheck, Reason: a.Reason.String(), Source: a.Source, Target: a.Target, Permission: a.Permission, Detail: FromCache,
-	}, a.Count)
+	}, a.Count, maxPending/2)
 	if p != nil {
 		p.last = max(p.last, a.Last)
 	}
 }
 
 // of gives where equal decisions are counted, and counts them there; nil where they are
-// lost. r.mu is held.
-func (r *Recorder) of(key Event, count uint64) *pending {
+// lost because there are so many different ones. r.mu is held.
+func (r *Recorder) of(key Event, count uint64, bound int) *pending {
 	p := r.pending[key]
 	if p == nil {
-		if len(r.pending) >= maxPending {
+		if len(r.pending) >= bound {
 			r.lost.Add(count)
 			return nil
 		}

@@ -166,6 +166,19 @@ func TestBoundedMemory(t *testing.T) {
 	}
 }
 
+// TestAccessesLeaveRoom: however many accesses a sidecar makes up, decisions are kept.
+func TestAccessesLeaveRoom(t *testing.T) {
+	var l log
+	r := NewRecorder(0, l.write)
+	for i := range maxPending {
+		r.Access("edge", Access{Source: authz.ProjectID(i + 1), Reason: authz.NotMember, Count: 3})
+	}
+	r.Decision(1, "git", ask(), deny("job", authz.NotMember), "id")
+	if err := r.Flush(t.Context()); err != nil || l.count() != 3*maxPending/2+1 || r.Lost() != 3*maxPending/2 {
+		t.Errorf("%d kept, %d lost, %v", l.count(), r.Lost(), err)
+	}
+}
+
 // TestRefusedWritesAreLost: what the sink does not take is counted.
 func TestRefusedWritesAreLost(t *testing.T) {
 	l := log{err: errors.New("the disk is full")}
