@@ -36,8 +36,21 @@ func (e *Engine) Record(by Actor, req *authz.Request, d *authz.Decision, id stri
 // AtLeast fails with KindUnavailable (BEHIND) when the engine has not reached the
 // revision that the caller has seen elsewhere. This engine sees every commit before
 // whoever made it does, so a caller that knows more has talked to another history.
-func (e *Engine) AtLeast(rev authz.Revision) error {
-	if at := e.view.Mark().Revision; at < rev {
+func (e *Engine) AtLeast(rev authz.Revision) error { return e.Reached(0, rev) }
+
+// Reached is AtLeast for a caller that also says which epoch it holds to (PROTOCOL R14),
+// zero for none: it fails when this history is of an older one. In a later one the
+// caller's revision means nothing.
+func (e *Engine) Reached(epoch uint64, rev authz.Revision) error {
+	mark := e.view.Mark()
+	at := mark.Revision
+	switch ours := mark.Epoch.Counter; {
+	case epoch > ours:
+		return authz.Errorf(authz.KindUnavailable, CodeBehind,
+			"this policy decision point is in epoch %d and you have seen epoch %d: its store was replaced by an older one", ours, epoch)
+	case epoch != 0 && epoch < ours:
+		return nil
+	case at < rev:
 		return authz.Errorf(authz.KindUnavailable, CodeBehind,
 			"this policy decision point is at revision %d and you ask for %d or later: wait, or find out whether its store was replaced", at, rev)
 	}

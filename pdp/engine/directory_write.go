@@ -61,7 +61,7 @@ func (e *Engine) write(ctx context.Context, w directoryWrite, stage func(*draft)
 		return Done{}, nil, err
 	}
 	if !done.Repeated && d.before != 0 {
-		done.Revision = d.before
+		done.Revision, done.Unchanged = d.before, false
 	}
 	if !w.validateOnly {
 		e.cleanUpAfter(ctx, w.by, d.gone)

@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/audit"
 	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/policy"
 	"github.com/jobward/jobward/pdp/state"
 )
@@ -31,7 +33,10 @@ type Options struct {
 	AuditRetention time.Duration
 	// AuditSample keeps one of so many allows in the audit log; zero keeps none.
 	AuditSample int
-	Logger      *slog.Logger
+	// Feed are the options of the feed that the engine makes; nil functions take the
+	// engine's clock and logger.
+	Feed   feed.Options
+	Logger *slog.Logger
 }
 
 // Actor is who calls a verb.
@@ -50,6 +55,7 @@ type Engine struct {
 	opt   Options
 	store state.Store
 	view  *state.View
+	feed  *feed.Feed
 	clock Clock
 	log   *slog.Logger
 	audit *audit.Recorder
@@ -66,8 +72,8 @@ type Engine struct {
 }
 
 // New loads the store into a view and starts what has to go on by itself: noticing
-// lapsed heartbeats, removing what is past its retention, and writing the audit log.
-// Close stops that; the store stays the caller's.
+// lapsed heartbeats, removing what is past its retention, writing the audit log, and
+// the leases of its feed. Close stops that; the store stays the caller's.
 func New(ctx context.Context, opt Options) (*Engine, error) {
 	if opt.MaxTimeout == 0 {
 		opt.MaxTimeout = 7 * 24 * time.Hour
@@ -84,7 +90,14 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	opt.Retention = max(opt.Retention, 2*opt.MaxTimeout)
 	e := &Engine{opt: opt, store: opt.Store, view: state.NewView(), clock: opt.Clock, log: opt.Logger}
 	e.walks.New = func() any { return new(policy.Walk) }
-	if err := opt.Store.Attach(ctx, e.view); err != nil {
+	if opt.Feed.Now == nil {
+		opt.Feed.Now = func() lease.Instant { return lease.Instant(e.clock.Now()) }
+	}
+	if opt.Feed.Logger == nil {
+		opt.Feed.Logger = opt.Logger
+	}
+	e.feed = feed.New(e.view, opt.Feed)
+	if err := opt.Store.Attach(ctx, e.feed); err != nil {
 		return nil, err
 	}
 	_, last := opt.Store.Head()
@@ -92,6 +105,9 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		e.clock = NewClock(last)
 	}
 	if err := e.restartHeartbeats(ctx, last); err != nil {
+		return nil, err
+	}
+	if err := e.feed.Start(ctx, opt.Store); err != nil {
 		return nil, err
 	}
 	e.rememberLapsed()
@@ -108,11 +124,20 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 // auditInterval is how long decisions wait to be written together.
 const auditInterval = 2 * time.Second
 
-// Close stops the engine's own work and writes what the audit log still holds.
+// Close stops the engine's own work and writes what the audit log still holds. It does
+// not wait for leases to end: whoever wants that calls [feed.Feed.Close] before.
 func (e *Engine) Close() {
 	e.stop()
 	e.done.Wait()
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := e.feed.Close(now); err != nil {
+		e.log.Warn("that no lease is out could not be recorded; the next start waits for the longest one", "error", err)
+	}
 }
+
+// Feed gives what drives the leases of sidecars.
+func (e *Engine) Feed() *feed.Feed { return e.feed }
 
 // View gives the engine's view, for reads and metrics.
 func (e *Engine) View() *state.View { return e.view }
@@ -132,13 +157,20 @@ const maxAttempts = 64
 // without puts, deletes and events is not committed: the result is the revision that
 // the view is at.
 func (e *Engine) commit(ctx context.Context, verb string, by Actor, decide func() (state.Batch, error)) (authz.Revision, error) {
+	rev, _, err := e.commitChange(ctx, verb, by, decide)
+	return rev, err
+}
+
+// commitChange is commit, and tells whether anything was changed but that a request id
+// was used.
+func (e *Engine) commitChange(ctx context.Context, verb string, by Actor, decide func() (state.Batch, error)) (rev authz.Revision, changed bool, err error) {
 	for range maxAttempts {
 		b, err := decide()
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		if len(b.Puts)+len(b.Deletes)+len(b.Events) == 0 {
-			return e.view.Mark().Revision, nil
+			return e.view.Mark().Revision, false, nil
 		}
 		b.Actor, b.Verb, b.Stamp = by.Name, verb, e.clock.Now()
 		rev, err := e.store.Commit(ctx, b)
@@ -146,9 +178,18 @@ func (e *Engine) commit(ctx context.Context, verb string, by Actor, decide func(
 		if errors.As(err, &refused) && refused.Kind == authz.KindConflict {
 			continue
 		}
-		return rev, err
+		return rev, changes(&b), err
 	}
-	return 0, authz.Errorf(authz.KindConflict, "CONTENTION", "others kept changing the same records; try again")
+	return 0, false, authz.Errorf(authz.KindConflict, "CONTENTION", "others kept changing the same records; try again")
+}
+
+func changes(b *state.Batch) bool {
+	for _, rec := range b.Puts {
+		if _, ok := rec.(*state.Request); !ok {
+			return true
+		}
+	}
+	return len(b.Deletes) > 0
 }
 
 // event makes the audit entry of a change.

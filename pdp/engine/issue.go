@@ -55,6 +55,15 @@ type Issued struct {
 	Replaced bool
 }
 
+// Awaits says what the call's receipt waits for: only a token that took the place of
+// another takes anything away, and nobody can have heard of a new one before (R16).
+func (i Issued) Awaits() Awaits {
+	if !i.Replaced {
+		return Awaits{Revision: i.Revision}
+	}
+	return Awaits{Revision: i.Revision, Each: []authz.Revision{i.Revision}}
+}
+
 // Issue makes the token of a job. A second call for the same job replaces the first
 // token. A job that has ended is never issued again, not even when its Revoke came
 // first (PROTOCOL R7): KindPrecondition, JOB_ENDED. When Issue returns, the very next

@@ -39,6 +39,10 @@ type Reconciled struct {
 	Revision           authz.Revision
 }
 
+// Awaits says what the call's receipt waits for: jobs that are not on the list may have
+// been finished just before, by a call that was cut off, so it is everything.
+func (r Reconciled) Awaits() Awaits { return Awaits{Revision: r.Revision, All: true} }
+
 // Reconcile finishes every job that is not on the list and not younger than it. A
 // list longer than one commit takes is carried out in several, each complete in
 // itself; running it again goes on where it was cut off.

@@ -22,6 +22,18 @@ type Done struct {
 	// Repeated says that the call's request id was carried out before, and that this
 	// time nothing was done.
 	Repeated bool
+	// Unchanged says that nothing had to change, or that the call was to validate only.
+	Unchanged bool
+}
+
+// Awaits says what the call's receipt waits for. Where nothing had to change, somebody
+// else's change may have done it a moment ago, perhaps this caller's own before it gave
+// up waiting: then it is everything up to here (PROTOCOL R6).
+func (d Done) Awaits() Awaits {
+	if d.Repeated || d.Unchanged {
+		return Awaits{Revision: d.Revision, All: true}
+	}
+	return Awaits{Revision: d.Revision, Each: []authz.Revision{d.Revision}}
 }
 
 // once makes a call with a request id happen at most once. The id belongs to the
@@ -92,7 +104,7 @@ func (o once) keep(b *state.Batch, now authz.Stamp, done authz.Revision) {
 // there, say. So after a failure it looks again.
 func (e *Engine) commitOnce(ctx context.Context, verb string, by Actor, op once, decide func(repeated bool) (state.Batch, error)) (Done, error) {
 	var done Done
-	rev, err := e.commit(ctx, verb, by, func() (b state.Batch, err error) {
+	rev, changed, err := e.commitChange(ctx, verb, by, func() (b state.Batch, err error) {
 		var found bool
 		if done, found, err = op.find(e.view); err != nil {
 			return b, err
@@ -112,7 +124,7 @@ func (e *Engine) commitOnce(ctx context.Context, verb string, by Actor, op once,
 		return Done{}, err
 	}
 	if !done.Repeated {
-		done.Revision = rev
+		done.Revision, done.Unchanged = rev, !changed
 	}
 	return done, nil
 }

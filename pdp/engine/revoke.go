@@ -60,6 +60,17 @@ type Revoked struct {
 	Revision authz.Revision
 }
 
+// Awaits says what the call's receipt waits for: each revision that killed one of them,
+// now or before (R6).
+func (r Revoked) Awaits() Awaits {
+	a := Awaits{Revision: r.Revision}
+	for _, it := range r.Items {
+		a.Each = append(a.Each, it.Revision)
+	}
+	a.Each = distinct(a.Each)
+	return a
+}
+
 // Revoke ends jobs: when it returns, no check that starts afterwards is allowed for
 // them. It is idempotent. A job that is not known yet gets a tombstone, so that its
 // Issue, if it is still on the way, is refused (R7). All of a call happens in one

@@ -43,6 +43,10 @@ type Diff struct {
 	Revision authz.Revision
 }
 
+// Awaits says what the receipt waits for: what the list takes away may have been taken
+// away before, by a synchronisation that was cut off, so it is everything.
+func (d Diff) Awaits() Awaits { return Awaits{Revision: d.Revision, All: true} }
+
 // MaxDiffLines bounds [Diff.Lines].
 const MaxDiffLines = 100
 
