@@ -1,6 +1,8 @@
 package lease
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -15,7 +17,7 @@ const (
 
 // GrantorConfig is what a Grantor is made of.
 type GrantorConfig struct {
-	// Term is granted; zero takes DefaultTerm.
+	// Term is granted; zero takes DefaultTerm, more than MaxTerm is MaxTerm.
 	Term time.Duration
 	// Head is the mark of the history at the start; Rules names the rules that are judged
 	// by. Changes after Head.Revision are told by [Grantor.Commit].
@@ -43,11 +45,16 @@ type GrantorConfig struct {
 	Fault Fault
 }
 
-// Grantor is the PDP's side. It is not safe for concurrent use.
+// Grantor is the PDP's side. It is not safe for concurrent use. The same calls with the
+// same arguments give the same messages in the same order: nothing that leaves it
+// depends on the order of a map, so that a simulation runs again from its seed.
 type Grantor struct {
-	cfg        GrantorConfig
-	head       Mark // Revision is the newest dispatched
-	tenures    map[Generation]*tenure
+	cfg     GrantorConfig
+	head    Mark // Revision is the newest dispatched
+	tenures map[Generation]*tenure
+	// order has the same tenures, by when they were opened.
+	order      []*tenure
+	opened     uint64
 	interests  interests
 	recent     recent
 	receipts   receipts
@@ -57,8 +64,9 @@ type Grantor struct {
 
 // tenure is one generation as the grantor sees it.
 type tenure struct {
-	id    Generation
-	owner string
+	id     Generation
+	owner  string
+	opened uint64 // counts the hellos
 	// ends is the end of the longest grant enqueued; in force until then (L3).
 	ends Instant
 	// cut says that it can't be renewed any more: its stream broke, its queue ran over.
@@ -70,6 +78,9 @@ type tenure struct {
 	listed  bool // in Grantor.ready
 	told    authz.Revision
 	owed    []owed
+	// queued is the newest invalidation enqueued, sent the newest taken: only up to there
+	// an ack is believed.
+	queued, sent authz.Revision
 	// met and metAt collect the keys of one dispatch.
 	met   []authz.Key
 	metAt uint64
@@ -91,6 +102,7 @@ func NewGrantor(cfg GrantorConfig) *Grantor {
 	if cfg.Term == 0 {
 		cfg.Term = DefaultTerm
 	}
+	cfg.Term = min(cfg.Term, MaxTerm)
 	if cfg.MaxInterest == 0 {
 		cfg.MaxInterest = DefaultMaxInterest
 	}
@@ -124,8 +136,10 @@ func (g *Grantor) Hello(now Instant, owner string, h Hello) Generation {
 	for id == 0 || g.tenures[id] != nil {
 		id = Generation(g.cfg.Draw())
 	}
-	t := &tenure{id: id, owner: owner, rests: map[authz.Key]rest{}}
+	g.opened++
+	t := &tenure{id: id, owner: owner, opened: g.opened, rests: map[authz.Key]rest{}}
 	g.tenures[id] = t
+	g.order = append(g.order, t)
 	var changed []authz.Key
 	vouched := h.Vouch && h.Rules == g.cfg.Rules && h.Seen.SameHistory(g.head) && h.Applied <= g.head.Revision &&
 		h.Applied >= g.recent.from && len(h.Keys) <= g.cfg.MaxInterest
@@ -171,7 +185,7 @@ func (g *Grantor) grant(now Instant, t *tenure, number uint64) {
 
 // Heartbeats enqueues the head for every connected generation that has not been told.
 func (g *Grantor) Heartbeats() {
-	for _, t := range g.tenures {
+	for _, t := range slices.Clone(g.order) { // a planted bug may end one meanwhile
 		if !t.cut && t.told < g.head.Revision && g.send(t, Message{Kind: Heartbeat, Revision: g.head.Revision}) {
 			t.told = g.head.Revision
 		}
@@ -180,7 +194,7 @@ func (g *Grantor) Heartbeats() {
 
 // Moving tells every connected generation that this PDP is about to stop.
 func (g *Grantor) Moving() {
-	for _, t := range g.tenures {
+	for _, t := range slices.Clone(g.order) {
 		if !t.cut {
 			g.send(t, Message{Kind: Moving})
 		}
@@ -200,6 +214,9 @@ func (g *Grantor) send(t *tenure, m Message) bool {
 		return false
 	}
 	m.Generation = t.id
+	if m.Kind == Invalidation {
+		t.queued = m.Revision
+	}
 	t.outbox = append(t.outbox, m)
 	g.list(t)
 	return true
@@ -241,6 +258,9 @@ func (g *Grantor) Take(id Generation) (ms []Message, open bool) {
 		return nil, false
 	}
 	ms, t.outbox = t.outbox, nil
+	if len(ms) > 0 {
+		t.sent = t.queued
+	}
 	return ms, !t.cut
 }
 
@@ -251,10 +271,11 @@ func (g *Grantor) Broken(id Generation) {
 	}
 }
 
-// Ack says that a holder has let go of what was invalidated up to rev.
+// Ack says that a holder has let go of what was invalidated up to rev. One that claims
+// more than was ever taken for its stream is ignored: its holder cannot know.
 func (g *Grantor) Ack(id Generation, owner string, rev authz.Revision) {
 	t := g.tenure(id, owner)
-	if t == nil {
+	if t == nil || rev > t.sent {
 		return
 	}
 	n := 0
@@ -269,7 +290,8 @@ func (g *Grantor) Ack(id Generation, owner string, rev authz.Revision) {
 			o.receipt.settle(func(r *receipt) { r.acked++ })
 		}
 	}
-	t.owed = append(t.owed[:0:0], t.owed[n:]...)
+	clear(t.owed[:n])
+	t.owed = t.owed[n:]
 }
 
 // Forget takes keys out of the interest on which no answer rests any more, except
@@ -380,6 +402,7 @@ func (g *Grantor) Commit(now Instant, head Mark, keys []authz.Key) int {
 	if len(told) == 0 {
 		return 0
 	}
+	slices.SortFunc(told, func(a, b *tenure) int { return cmp.Compare(a.opened, b.opened) })
 	r := &receipt{revision: head.Revision, pending: len(told), changed: g.cfg.OnReceipt}
 	g.receipts.add(r)
 	for _, t := range told {
@@ -409,10 +432,10 @@ func (g *Grantor) tell(now Instant, t *tenure, r *receipt) {
 
 // Tick ends what has lapsed by now and gives those generations.
 func (g *Grantor) Tick(now Instant) (lapsed []Generation) {
-	for _, t := range g.tenures {
+	var over []*tenure
+	for _, t := range g.order {
 		if now >= t.ends {
-			lapsed = append(lapsed, t.id)
-			g.end(t, func(r *receipt) { r.lapsed++ })
+			over = append(over, t)
 			continue
 		}
 		for i := range t.owed {
@@ -426,6 +449,14 @@ func (g *Grantor) Tick(now Instant) (lapsed []Generation) {
 			}
 		}
 	}
+	for _, t := range over {
+		lapsed = append(lapsed, t.id)
+		g.end(t, func(r *receipt) { r.lapsed++ })
+		if g.cfg.Fault == FaultLateRenewal { // remembered, to be renewed
+			g.tenures[t.id] = t
+			g.order = append(g.order, t)
+		}
+	}
 	return lapsed
 }
 
@@ -433,14 +464,15 @@ func (g *Grantor) Tick(now Instant) (lapsed []Generation) {
 func (g *Grantor) end(t *tenure, how func(*receipt)) {
 	for i := range t.owed {
 		if o := &t.owed[i]; !o.counted {
-			o.counted = true
 			o.receipt.settle(how)
 		}
 	}
 	for k := range t.rests {
 		g.interests.remove(k, t)
 	}
+	t.rests, t.owed, t.outbox = map[authz.Key]rest{}, nil, nil
 	delete(g.tenures, t.id)
+	g.order = slices.DeleteFunc(g.order, func(o *tenure) bool { return o == t })
 	g.list(t)
 }
 
@@ -487,11 +519,11 @@ func (g *Grantor) Info(id Generation) (Info, bool) {
 	}, true
 }
 
-// Generations lists the generations that have not ended, in no order.
+// Generations lists the generations that have not ended, in the order of their hellos.
 func (g *Grantor) Generations() []Generation {
-	ids := make([]Generation, 0, len(g.tenures))
-	for id := range g.tenures {
-		ids = append(ids, id)
+	ids := make([]Generation, 0, len(g.order))
+	for _, t := range g.order {
+		ids = append(ids, t.id)
 	}
 	return ids
 }

@@ -44,13 +44,13 @@ type Holder struct {
 type held struct {
 	id    Generation
 	ends  Instant
-	began Instant // when its hello was sent
-	asked map[uint64]Instant
-	next  uint64 // number of the next renewal
+	asked map[uint64]Instant // when each renewal was sent that may be granted yet; 0 is the hello
+	next  uint64             // number of the next renewal
 	// sealed: a later hello was sent, nothing is installed any more.
-	sealed  bool
-	rules   uint64
-	vouched bool
+	sealed bool
+	rules  uint64
+	// offered: its hello had keys to vouch for. vouched: the grantor did.
+	offered, vouched bool
 }
 
 type fence struct {
@@ -95,13 +95,15 @@ func (h *Holder) Hello(now Instant, keys []authz.Key) Hello {
 		out.Vouch, out.Applied, out.Rules, out.Keys = true, h.applied, h.cur.rules, keys
 	}
 	h.cur.sealed = true
-	h.joining = &held{began: now, asked: map[uint64]Instant{0: now}, next: 1}
+	h.joining = &held{asked: map[uint64]Instant{0: now}, next: 1, offered: out.Vouch}
 	return out
 }
 
 // Effects are what a call asks of the shell, in this order: remove the entries that
 // rest on Drop, or all entries with Clear; then send Send, each on the stream of its
-// generation, where Release goes on the newest.
+// generation. Only a Release may go by any stream: it goes on the newest, for a PDP that
+// has lost the old one, and on that of its generation if it still stands, which may be of
+// another PDP. Whoever does not know the generation ignores it.
 type Effects struct {
 	Clear bool
 	Drop  []authz.Key
@@ -154,17 +156,19 @@ func (h *Holder) of(id Generation) *held {
 type HistoryError struct {
 	History    History
 	Seen, Head Mark
+	// Applied is the revision applied, in the epoch of Seen; it may be past it.
+	Applied authz.Revision
 }
 
 // Error says it with both marks.
 func (e *HistoryError) Error() string {
-	return fmt.Sprintf("the PDP's history is %v: it is at %v, and this holder has seen %v", e.History, e.Head, e.Seen)
+	return fmt.Sprintf("the PDP's history is %v: it is at %v, and this holder has seen %v and applied revision %d", e.History, e.Head, e.Seen, e.Applied)
 }
 
 // welcome takes the answer to the newest hello.
 func (h *Holder) welcome(m Message) (Effects, error) {
 	j := h.joining
-	if j == nil || j.id != 0 {
+	if j == nil || j.id != 0 || m.Generation == 0 {
 		return Effects{}, fmt.Errorf("lease: a welcome that nobody asked for")
 	}
 	same := h.seen.SameHistory(m.Head)
@@ -173,14 +177,19 @@ func (h *Holder) welcome(m Message) (Effects, error) {
 		is = HistoryBehind
 	}
 	if is != HistoryGood && is != HistoryNew && h.cfg.Fault != FaultNoMark {
-		return Effects{}, &HistoryError{is, h.seen, m.Head}
+		return Effects{}, &HistoryError{is, h.seen, m.Head, h.applied}
 	}
 	j.id, j.rules = m.Generation, m.Rules
-	j.vouched = m.Vouched && same || h.cfg.Fault == FaultKeepAll
-	if !same {
-		h.applied = 0 // of another history
-	}
+	j.vouched = m.Vouched && j.offered && same || h.cfg.Fault == FaultKeepAll
 	h.seen = better(h.seen, m.Head)
+	if !same {
+		// From here on revisions are of the new history. What is held from the old one goes
+		// at once, and does not wait for the first lease: its grantor may still speak, and the
+		// two must not be mixed up.
+		e := h.void()
+		h.applied = 0
+		return e, nil
+	}
 	if h.cfg.Fault == FaultReleaseEarly && h.cur.id != 0 {
 		return Effects{Send: []Message{{Kind: Release, Generation: h.cur.id}}}, nil
 	}
@@ -209,7 +218,7 @@ func (h *Holder) grant(now Instant, t *held, m Message) (Effects, error) {
 	if h.cfg.Fault == FaultFromReceipt {
 		sent = now
 	}
-	ends := sent.Add(HolderTerm(m.Term))
+	ends := sent.Add(HolderTerm(min(m.Term, MaxTerm))) // nobody waits longer for it (R1)
 	if t == h.joining {
 		if now >= ends {
 			return Effects{}, fmt.Errorf("lease: the first lease was over before it arrived")
@@ -276,7 +285,7 @@ func (h *Holder) fence(f fence) {
 // Checkpoint notes a mark that the grantor of the generation in force has sealed, and
 // gives the highest mark seen, to be kept on disk.
 func (h *Holder) Checkpoint(m Mark) Mark {
-	if m.SameHistory(h.seen) {
+	if m.SameHistory(h.seen) && (m.Revision != h.seen.Revision || m.Chain == h.seen.Chain) {
 		h.seen = better(h.seen, m)
 	}
 	return h.seen
@@ -302,16 +311,23 @@ func (h *Holder) Abandon() {
 }
 
 // Leave gives the lease up, for a clean stop: entries are void from here on, and the
-// release is to be sent.
-func (h *Holder) Leave() (Effects, bool) {
+// release is to be sent. ok is false when there is nothing to give up.
+func (h *Holder) Leave() (e Effects, ok bool) {
+	h.joining = nil
+	e = h.void()
+	return e, e.Clear
+}
+
+// void gives the generation in force up, if there is one, and all entries.
+func (h *Holder) void() Effects {
 	if h.cur.id == 0 {
-		return Effects{}, false
+		return Effects{}
 	}
 	e := Effects{Clear: true, Send: []Message{{Kind: Release, Generation: h.cur.id}}}
-	h.cur, h.joining = held{}, nil
+	h.cur = held{}
 	h.era++
 	h.fence(fence{})
-	return e, true
+	return e
 }
 
 // Forget says that the shell has removed the last entries that rest on keys; they are
