@@ -47,9 +47,9 @@
 //	L7   A change is sent to exactly the generations whose interest meets its keys; where
 //	     interest is kept in buckets, to those that share the bucket (R18).
 //	L8   A receipt is effective when every generation interested at the dispatch has acked
-//	     the change, or released, or passed the end of the longest grant enqueued before
-//	     the dispatch; later grants do not prolong it (R2). A change made before asks for
-//	     the same wait (R6).
+//	     the change (which it can only after it was taken for its stream), or released, or
+//	     passed the end of the longest grant enqueued before the dispatch; later grants do
+//	     not prolong it (R2). A change made before asks for the same wait (R6).
 //	L9   While leases of an earlier incarnation may run, no receipt is effective (R1).
 //	L10  Invalidations, grants and heartbeats of one generation are one sequence, acted on
 //	     in order; a holder that owes an ack for longer than a term gets no grant (R2).
@@ -64,7 +64,8 @@
 //	     their keys, has sent every change to them since the revision that the holder had
 //	     applied, and then granted; else the holder starts empty (R3).
 //	L15  A hello is refused by either side when the other's history is behind or beside
-//	     what it has seen (R13).
+//	     what it has seen; a holder that sees a later epoch lets go of everything it holds
+//	     from the one before, and mixes no numbers of the two (R13).
 //
 // The assumptions about clocks are R11's: rates within ρ, and a clock that counts
 // while the machine sleeps. What a guest does whose clocks all stand still through a

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -44,13 +45,19 @@ type Holder struct {
 type held struct {
 	id    Generation
 	ends  Instant
-	asked map[uint64]Instant // when each renewal was sent that may be granted yet; 0 is the hello
-	next  uint64             // number of the next renewal
+	asked []asked // what may be granted yet, oldest first
+	next  uint64  // number of the next renewal
 	// sealed: a later hello was sent, nothing is installed any more.
 	sealed bool
 	rules  uint64
 	// offered: its hello had keys to vouch for. vouched: the grantor did.
 	offered, vouched bool
+}
+
+// asked is a renewal that was sent at a time; number 0 is the hello.
+type asked struct {
+	number uint64
+	at     Instant
 }
 
 type fence struct {
@@ -95,7 +102,7 @@ func (h *Holder) Hello(now Instant, keys []authz.Key) Hello {
 		out.Vouch, out.Applied, out.Rules, out.Keys = true, h.applied, h.cur.rules, keys
 	}
 	h.cur.sealed = true
-	h.joining = &held{asked: map[uint64]Instant{0: now}, next: 1, offered: out.Vouch}
+	h.joining = &held{asked: []asked{{0, now}}, next: 1, offered: out.Vouch}
 	return out
 }
 
@@ -206,15 +213,12 @@ func better(a, b Mark) Mark {
 
 // grant takes a lease. The first one brings its generation into force (L14).
 func (h *Holder) grant(now Instant, t *held, m Message) (Effects, error) {
-	sent, ok := t.asked[m.Number]
-	if !ok {
+	i := slices.IndexFunc(t.asked, func(a asked) bool { return a.number == m.Number })
+	if i < 0 {
 		return Effects{}, fmt.Errorf("lease: a grant for renewal %d, which was not asked for", m.Number)
 	}
-	for n := range t.asked {
-		if n <= m.Number {
-			delete(t.asked, n)
-		}
-	}
+	sent := t.asked[i].at
+	t.asked = slices.Delete(t.asked, 0, i+1)
 	if h.cfg.Fault == FaultFromReceipt {
 		sent = now
 	}
@@ -299,7 +303,7 @@ func (h *Holder) Renew(now Instant) (m Message, ok bool) {
 	}
 	n := h.cur.next
 	h.cur.next++
-	h.cur.asked[n] = now
+	h.cur.asked = append(h.cur.asked, asked{n, now})
 	return Message{Kind: Renew, Generation: h.cur.id, Number: n}, true
 }
 
