@@ -125,7 +125,7 @@ func (f *Feed) Apply(changes []state.Change) {
 		c := &changes[0]
 		before, keys := pathsIn(f.view, c), keysBefore(f.view, c)
 		f.view.Apply(changes[:1])
-		keys = moved(keysOf(c, keys), before, pathsIn(f.view, c))
+		keys = pathKeys(pathKeys(keysOf(c, keys), before), pathsIn(f.view, c))
 		f.dispatch(now, c, once(keys))
 		changes = changes[1:]
 	}

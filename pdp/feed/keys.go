@@ -22,6 +22,9 @@ import (
 //	Runner                 none: a heartbeat only prolongs, and answers carry their end (R12)
 //	Request, Leases        none: no decision reads them
 //
+// What is in a group that does not exist is not covered: the engine refuses to put
+// anything there, and to delete a group that is not empty.
+//
 // A group's path is the prefix of all paths below it, and an answer by path rests on
 // every prefix: so a moved group is one key, however much is in it.
 
@@ -116,18 +119,12 @@ func keyOf(k state.Key) (key authz.Key, ok bool) {
 	return 0, false
 }
 
-// moved appends the keys of the paths that lead elsewhere after a change.
-func moved(keys []authz.Key, before, after paths) []authz.Key {
-	for i, was := range before {
-		is := after[i]
-		if was == is {
-			continue
-		}
-		if was != "" {
-			keys = append(keys, authz.PathKey(was))
-		}
-		if is != "" {
-			keys = append(keys, authz.PathKey(is))
+// pathKeys appends the keys of paths. A path that is the same before and after is among
+// them: where two things had it, as stores may hold, it can lead to another one now.
+func pathKeys(keys []authz.Key, ps paths) []authz.Key {
+	for _, p := range ps {
+		if p != "" {
+			keys = append(keys, authz.PathKey(p))
 		}
 	}
 	return keys
