@@ -19,5 +19,5 @@ type Decider interface {
 	// Introspect tells whose token it is.
 	Introspect(ctx context.Context, in *jobwardv1.IntrospectRequest) (*jobwardv1.IntrospectResponse, error)
 	// Tokens knows a job token by looking, as the PDP does.
-	Tokens() *token.Format
+	Tokens(ctx context.Context) (*token.Format, error)
 }

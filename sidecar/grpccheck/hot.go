@@ -72,7 +72,7 @@ func (s *Server) ask(d *door, kind hot.Shape) grpc.MethodHandler {
 		}
 		h.by = p.Name
 		span := s.span(ctx, d)
-		if err = s.read(h); err == nil && !s.look(ctx, h) {
+		if err = s.read(ctx, h); err == nil && !s.look(ctx, h) {
 			err = s.askRest(ctx, h)
 		}
 		span.end(h, err)
@@ -100,12 +100,16 @@ func (s *Server) giveBack(h *scratch) {
 }
 
 // read makes requests of the message in the inbox.
-func (s *Server) read(h *scratch) (err error) {
+func (s *Server) read(ctx context.Context, h *scratch) (err error) {
 	if err = h.in.Err; err != nil {
 		return err
 	}
 	h.next = 0
-	h.reqs, h.least, err = h.in.Requests(s.decider.Tokens(), h.reqs[:0])
+	tokens, err := s.decider.Tokens(ctx)
+	if err != nil {
+		return err
+	}
+	h.reqs, h.least, err = h.in.Requests(tokens, h.reqs[:0])
 	if err == nil {
 		h.out.Begin(h.in.Shape, h.in.ID)
 	}

@@ -52,7 +52,7 @@ func newFake(t testing.TB) *fake {
 	return &fake{tokens: f, applied: 7}
 }
 
-func (f *fake) Tokens() *token.Format { return f.tokens }
+func (f *fake) Tokens(context.Context) (*token.Format, error) { return f.tokens, nil }
 
 func (f *fake) Look(req *authz.Request, least hot.Least, d *authz.Decision) bool {
 	if len(req.Permission) < 3 || req.Permission[:3] != "hit" || least.Revision > f.applied {

@@ -74,7 +74,7 @@ func (c *conversation) readAll(ctx context.Context) error {
 			return err
 		}
 		start := time.Now()
-		err := c.s.read(h)
+		err := c.s.read(ctx, h)
 		if err == nil && !c.s.look(ctx, h) {
 			if err := c.askApart(ctx, h, start); err != nil {
 				return err
