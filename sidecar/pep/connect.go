@@ -1,0 +1,191 @@
+package pep
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// search is what the goroutine that opens streams remembers.
+type search struct {
+	random  *rand.Rand
+	next    int                      // where in the list of endpoints to begin
+	refused map[string]time.Duration // until when an endpoint is left alone, by the clock
+	rounds  int                      // since the last stream that stood for a while
+	opened  time.Duration            // when the last stream opened
+	judged  bool                     // whether that one stood was looked at
+}
+
+// connectLoop opens a stream whenever one is needed: at the start, when the current one
+// broke, says that it moves, or is doubtful, and when the lease is over.
+func (d *Decider) connectLoop(random *rand.Rand) {
+	s := &search{random: random, refused: map[string]time.Duration{}, next: -1, judged: true}
+	for d.ctx.Err() == nil {
+		if !d.needed() {
+			select {
+			case <-d.kick:
+			case <-d.ctx.Done():
+			}
+			continue
+		}
+		if s.rounds > 0 || s.next >= 0 { // the first attempt of all does not wait
+			if !d.pause(s) {
+				return
+			}
+			if !d.needed() {
+				continue
+			}
+		}
+		d.round(s)
+	}
+}
+
+// needed reports whether another stream should be opened.
+func (d *Decider) needed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.noteLapse()
+	l := d.current
+	if d.closed {
+		return false
+	}
+	if l == nil || l.broken || l.moving || l.doubtful {
+		return true
+	}
+	if d.holder.Remaining(d.now()) == 0 {
+		l.cancel()
+		return true
+	}
+	return false
+}
+
+// pause waits a random time that grows with each round that failed. A stream that stood
+// for a while makes it short again.
+func (d *Decider) pause(s *search) bool {
+	const first, stood = 50 * time.Millisecond, 2 * time.Second
+	if !s.judged {
+		s.judged = true
+		if d.clock.Now()-s.opened >= stood {
+			s.rounds = 0
+		}
+	}
+	most := min(first<<min(s.rounds, 16), d.cfg.MaxBackoff)
+	t := time.NewTimer(time.Duration(s.random.Int64N(int64(most) + 1)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-d.ctx.Done():
+		return false
+	}
+}
+
+// round tries the endpoints one after the other until one has given a lease.
+func (d *Decider) round(s *search) {
+	s.rounds++
+	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.CallTimeout)
+	endpoints, err := d.transport.Endpoints(ctx)
+	cancel()
+	if err != nil || len(endpoints) == 0 {
+		d.log.Warn("no PDP is known", "error", err)
+		s.next = max(s.next, 0)
+		return
+	}
+	if s.next < 0 {
+		s.next = s.random.IntN(len(endpoints))
+	}
+	d.mu.Lock()
+	avoid := ""
+	if d.current != nil {
+		avoid = d.current.endpoint // what is there is going away, or was lost; it comes last
+	}
+	d.mu.Unlock()
+	var last []string
+	for i := range endpoints {
+		at := endpoints[(s.next+i)%len(endpoints)]
+		if at == avoid {
+			last = append(last, at)
+			continue
+		}
+		if d.try(s, at) {
+			s.next = (s.next + i) % len(endpoints)
+			return
+		}
+	}
+	for _, at := range last {
+		if d.try(s, at) {
+			return
+		}
+	}
+}
+
+// try tries one endpoint, unless it was refused not long ago.
+func (d *Decider) try(s *search, endpoint string) bool {
+	if d.ctx.Err() != nil || d.clock.Now() < s.refused[endpoint] {
+		return false
+	}
+	d.counts.connects.Add(1)
+	err := d.connect(endpoint)
+	if err == nil {
+		s.opened, s.judged = d.clock.Now(), false
+		clear(s.refused)
+		return true
+	}
+	if d.ctx.Err() != nil {
+		return false
+	}
+	d.counts.connectErrors.Add(1)
+	if historyRefused(err) {
+		d.counts.refusals.Add(1)
+		s.refused[endpoint] = d.clock.Now() + min(DefaultRefusedAfter, 6*d.cfg.MaxBackoff)
+		d.mu.Lock()
+		d.refused = err
+		d.mu.Unlock()
+		d.log.Error("this PDP is not believed: its history is not the one seen before", "endpoint", endpoint, "error", err)
+		return false
+	}
+	d.log.Warn("no lease from this PDP", "endpoint", endpoint, "error", err)
+	return false
+}
+
+// connect opens a stream and waits until its generation is in force.
+func (d *Decider) connect(endpoint string) error {
+	pdp, err := d.transport.Open(endpoint)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(d.ctx)
+	timer := time.AfterFunc(d.cfg.CallTimeout, cancel)
+	defer timer.Stop()
+	stream, err := pdp.Watch(ctx)
+	if err != nil {
+		cancel()
+		return errors.Join(err, pdp.Close())
+	}
+	l := &link{
+		endpoint: endpoint, pdp: pdp, stream: stream, cancel: cancel,
+		opened: make(chan struct{}), ended: make(chan struct{}), poked: make(chan struct{}, 1),
+	}
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		cancel()
+		return errors.Join(context.Canceled, pdp.Close())
+	}
+	d.joining = l
+	hello := d.holder.Hello(d.now(), d.table.all())
+	d.done.Go(func() { d.receiveLoop(l) })
+	d.mu.Unlock()
+	if err := stream.Hello(d.cfg.Name, d.cfg.Version, hello); err != nil {
+		cancel() // the stream's end says why
+	} else {
+		d.done.Go(func() { d.sendLoop(l) })
+	}
+	select {
+	case <-l.opened:
+		return nil
+	case <-l.ended:
+		return l.err
+	}
+}
