@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/jobward/jobward/internal/settings"
+)
+
+// Config is every setting of the sidecar, and its manual. A setting named max-entries can be given as the flag --max-entries, as the environment
+// variable JOBWARD_MAX_ENTRIES, or as the line "max-entries: 50000" of the YAML file that --config names; the first of these counts. What no
+// setting is called is refused, wherever it stands. An environment variable that is set and empty counts as not set.
+//
+// A PDP and a sidecar can have one environment. What has to differ between them has different names: listen and not grpc-addr, health-addr
+// and not admin-addr. What both know, such as log-level, means the same to both. Only config is for one program: a file of the other one's
+// settings is refused.
+//
+// Durations are written 10s, 5m; sizes 64KiB, 32MiB. Settings never hold a secret: those are in files that settings name. Telemetry is configured
+// by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT and so on); nothing is exported until one is set.
+//
+// What the sidecar does when something fails is one table, in the package comment. The term of the lease, which is how long cached answers
+// outlive the PDP, is the PDP's setting.
+type Config struct {
+	// ConfigFile is read before anything else. There is no default place: what is not named is not read.
+	ConfigFile string `name:"config" placeholder:"FILE" group:"Start" help:"YAML file with settings."`
+	// Name is what the sidecar is called by operators: in "pdpctl sidecars", in the PDP's logs and metrics. At most 128 printable characters without
+	// spaces. It has no meaning for who may do what, and two may have the same. Left out, it is the name of the host.
+	Name string `placeholder:"NAME" group:"Start" help:"What operators call this sidecar. Default: the host's name."`
+	// Development takes and makes connections without TLS, on loopback addresses and Unix sockets only, and says so at every start. Left out, it
+	// is on exactly when nothing of TLS is configured. On, it can still use TLS to a PDP. Off, the PDP is called over TLS, addresses with a
+	// port are TLS, and Unix sockets are TLS too unless trust-socket-mode says otherwise.
+	Development *bool `negatable:"" group:"Start" help:"No TLS, no authentication, loopback and Unix sockets only. Default: on exactly when nothing of TLS is configured."`
+	// StateDir keeps the highest mark of the PDP's history that was ever seen, a few hundred bytes: with it the sidecar refuses a PDP that was
+	// put back to an older state (P6), also after a restart. It is made, for its owner only, if it is not there. Keep it through restarts. One
+	// sidecar at a time uses it.
+	StateDir string `default:"sidecar-data" placeholder:"DIR" group:"Start" help:"Directory of what is kept through restarts."`
+
+	// PDPAddr is where the policy decision points are: host:port, or unix:PATH. With several, the first that answers is used, beginning anywhere,
+	// and the next when it is lost.
+	PDPAddr []string `name:"pdp-addr" default:"127.0.0.1:7420" placeholder:"ADDR" group:"PDP" help:"Where the policy decision points are: host:port or unix:PATH, several with commas."`
+	// PDPCAFile holds the certificates that the PDP's certificate is verified against, PEM. Left out, those of the system are used. It and the other
+	// files of this group are read again when they change; what cannot be used then is reported and the last good one stays in force.
+	PDPCAFile string `name:"pdp-ca-file" placeholder:"FILE" group:"PDP" help:"CA certificates for the PDP's certificate, PEM. Setting any of this group turns development mode off."`
+	// PDPCertFile is this sidecar's certificate for the PDP, which must have the role sidecar there.
+	PDPCertFile string `name:"pdp-cert-file" placeholder:"FILE" group:"PDP" help:"Client certificate for the PDP, PEM."`
+	// PDPKeyFile is its private key, in a file that others can neither read nor write.
+	PDPKeyFile string `name:"pdp-key-file" placeholder:"FILE" group:"PDP" help:"Private key of the client certificate, PEM."`
+	// PDPBearerKeyFile holds a key that "pdp keys new NAME --role=sidecar" made, for a sidecar without a client certificate. It is read again for
+	// each connection, and goes over TLS only.
+	PDPBearerKeyFile string `name:"pdp-bearer-key-file" placeholder:"FILE" group:"PDP" help:"File with a bearer key for the PDP, instead of a client certificate."`
+	// PDPServerName is the name that the PDP's certificate has to be for. Left out, it is the host of the address.
+	PDPServerName string `name:"pdp-server-name" placeholder:"NAME" group:"PDP" help:"Name in the PDP's certificate. Default: the host of the address."`
+	// PDPTimeout is how long an answer of the PDP may take before the question counts as not decided. A caller's own deadline counts when it
+	// is nearer. 10ms to 1m.
+	PDPTimeout time.Duration `name:"pdp-timeout" default:"2s" placeholder:"DURATION" group:"PDP" help:"How long one question to the PDP may take."`
+
+	// Listen is where services ask: host:port, or unix:PATH. Several may be given. Port 0 takes a free one.
+	Listen []string `default:"127.0.0.1:7430" placeholder:"ADDR" group:"Listeners" help:"Where calls are taken: host:port or unix:PATH, several with commas."`
+	// HealthAddr is where /livez, /readyz, /startupz and /metrics are served over HTTP: host:port, unix:PATH, or "off". On an address that other
+	// machines can reach it is HTTPS with the sidecar's certificate, and asks for no client certificate.
+	HealthAddr string `default:"127.0.0.1:7431" placeholder:"ADDR" group:"Listeners" help:"Where health and metrics are served over HTTP: host:port, unix:PATH or off."`
+	// ListenMode is the mode of the Unix sockets' files, 0600 to 0777. A socket that was left behind is replaced; one on which somebody listens is not.
+	ListenMode settings.FileMode `default:"0660" placeholder:"MODE" group:"Listeners" help:"File mode of Unix sockets."`
+	// TrustSocketMode serves Unix sockets without TLS outside development mode: whoever may open the file has the role service. It is an
+	// operator's decision and not the default, because a mode is easily wider than it looks, in a shared volume for example. A caller may
+	// show a bearer key all the same, and is then who the key says.
+	TrustSocketMode bool `group:"Listeners" help:"Outside development mode, serve Unix sockets without TLS to whoever may open the file."`
+	// Reflection tells clients such as grpcurl which calls there are. It reveals the API, which is public, and no data.
+	Reflection bool `default:"true" negatable:"" group:"Listeners" help:"Serve gRPC reflection."`
+
+	// ListenCertFile is the sidecar's certificate for services, with its intermediates, PEM. It and the other files of this group are read
+	// again when they change. TLS is 1.3 or nothing.
+	ListenCertFile string `placeholder:"FILE" group:"Doors" help:"Server certificate, PEM. Setting it turns development mode off."`
+	// ListenKeyFile is its private key, PEM, in a file that others can neither read nor write.
+	ListenKeyFile string `placeholder:"FILE" group:"Doors" help:"Private key of the server certificate, PEM."`
+	// ListenClientCAFile holds the certificates that services' certificates are verified against, PEM. Left out, they are not asked for any and all show
+	// bearer keys.
+	ListenClientCAFile string `name:"listen-client-ca-file" placeholder:"FILE" group:"Doors" help:"CA certificates for client certificates, PEM."`
+	// ListenCallersFile says which certificates and bearer keys have which roles; a service has the role service. Its form is the PDP's callers
+	// file's, in the package comment of internal/identity. Needed as soon as a listener has TLS.
+	ListenCallersFile string `placeholder:"FILE" group:"Doors" help:"Who may call: certificates and bearer keys with their roles, YAML."`
+
+	// WhenUnavailable is what callers get when the lease has lapsed and no PDP answers: deny is a decision with the reason lease_lapsed, which
+	// a service needs no code for; error is UNAVAILABLE, which lets it tell "no" from "could not decide". Neither is ever an allow.
+	WhenUnavailable string `default:"deny" enum:"deny,error" group:"Cache" help:"When nothing can be decided: deny (with the reason lease_lapsed) or error."`
+	// MaxEntries is how many decisions are kept, 1000 to 10000000; those used least recently make room.
+	MaxEntries int `default:"100000" placeholder:"N" group:"Cache" help:"Decisions kept."`
+	// MaxCacheSize bounds the memory that they take, about, 1MiB to 16GiB. A decision takes some 60 bytes, and what is kept of a token, of a kind of
+	// question and of a project once for all that share it, some 100 to 300 bytes each.
+	MaxCacheSize settings.Size `default:"32MiB" placeholder:"SIZE" group:"Cache" help:"Memory of the decisions kept, about."`
+	// Canary lets the PDP measure through this sidecar how long a dead token lives: it issues a job of its own now and then, asks about it
+	// here, revokes it, and asks until it is denied.
+	Canary bool `default:"true" negatable:"" group:"Cache" help:"Answer the PDP's canary questions, which measure the time from revoking to denying."`
+	// MemoryLimit is what the process is told to stay below: the collector works harder when it comes near. It is a wish, not a bound. 0 leaves
+	// it to GOMEMLIMIT, which also goes before a limit given here.
+	MemoryLimit settings.Size `default:"0" placeholder:"SIZE" group:"Cache" help:"Memory to stay below if possible, at least 16MiB; 0: none."`
+
+	// MaxMessageSize bounds what one call may send, 64KiB to 64MiB.
+	MaxMessageSize settings.Size `default:"2MiB" placeholder:"SIZE" group:"Limits" help:"Largest message taken from a caller."`
+	// MaxStreams bounds the calls under way on one connection.
+	MaxStreams uint32 `default:"1000" placeholder:"N" group:"Limits" help:"Calls under way on one connection."`
+	// MaxConnectionAge ends connections after about so long, so that changed certificates take effect. Calls under way have ShutdownGrace to
+	// finish; streams that are held longer are cut then, and their callers open them again. 0 lets connections live.
+	MaxConnectionAge time.Duration `default:"1h" placeholder:"DURATION" group:"Limits" help:"End connections after about so long; 0: never."`
+
+	// ShutdownDelay is how long the sidecar goes on serving after it has said that it is not ready, so that who watches it notices. Development
+	// mode does not wait.
+	ShutdownDelay time.Duration `default:"5s" placeholder:"DURATION" group:"Stop" help:"Serve on for so long after saying not ready."`
+	// ShutdownGrace is how long calls under way have to finish before they are cut off, and how long giving back the lease may take.
+	ShutdownGrace time.Duration `default:"10s" placeholder:"DURATION" group:"Stop" help:"Time for calls under way to finish."`
+
+	// LogFormat is text, json, or auto: text on a terminal and JSON otherwise. Logs go to standard error.
+	LogFormat string `default:"auto" enum:"auto,text,json" group:"Logs" help:"auto (text on a terminal, else json), text or json."`
+	// LogLevel is debug, info, warn or error.
+	LogLevel slog.Level `default:"INFO" placeholder:"LEVEL" group:"Logs" help:"debug, info, warn or error."`
+}
