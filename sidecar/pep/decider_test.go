@@ -383,10 +383,6 @@ func TestNeverLeased(t *testing.T) {
 		r := newRig(t, 1)
 		defer r.close(t)
 		r.pdps[0].fall()
-		r.pdps[0].mu.Lock()
-		r.pdps[0].mu.Unlock()
-		r.Decider.mu.Lock()
-		r.Decider.mu.Unlock()
 		time.Sleep(2 * time.Second)
 		start := time.Now()
 		if d, err := r.Check(context.Background(), ask("j1", 5)); d.Reason != authz.LeaseLapsed && authz.KindOf(err) != authz.KindUnavailable {

@@ -417,6 +417,8 @@ func (p *fakePDP) rise() {
 }
 
 func (c *fakeConn) Report(ctx context.Context, h ReportHello) (ReportStream, error) {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
 	if c.p.down {
 		return nil, errors.New("connection refused")
 	}

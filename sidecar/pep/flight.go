@@ -141,11 +141,7 @@ func (d *Decider) flight() *flight {
 	l := d.target()
 	l.calls++
 	d.counts.asked.Add(1)
-	f := &flight{Flight: d.holder.Begin(now), link: l, sent: now, done: make(chan struct{})}
-	if l != d.current {
-		f.Generation = 0 // not in force yet
-	}
-	return f
+	return &flight{Flight: d.holder.Begin(now), link: l, sent: now, done: make(chan struct{})}
 }
 
 func (f *flight) asked() Asked {
@@ -235,13 +231,11 @@ func without(keys []authz.Key, kind authz.KeyKind) []authz.Key {
 	return out
 }
 
-// target is the PDP to be asked: the one whose history was accepted last and whose
-// stream stands (R14). Called with the lock.
+// target is the PDP to be asked: that of the lease in force, while its stream stands
+// (R14). Called with the lock.
 func (d *Decider) target() *link {
-	for _, l := range []*link{d.joining, d.current} {
-		if l != nil && l.generation != 0 && !l.broken {
-			return l
-		}
+	if l := d.current; l != nil && !l.broken {
+		return l
 	}
 	return nil
 }

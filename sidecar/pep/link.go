@@ -184,8 +184,7 @@ func (d *Decider) receive(l *link, m WatchMessage) error {
 	return nil
 }
 
-// welcome notes a PDP whose history is good: from here on it is the one that is asked.
-// Called with the lock.
+// welcome notes a PDP whose history is good. Called with the lock.
 func (d *Decider) welcome(l *link, m WatchMessage) {
 	l.generation = m.Generation
 	d.marks.note(d.holder.Seen())
@@ -196,7 +195,6 @@ func (d *Decider) welcome(l *link, m WatchMessage) {
 		}
 		d.format.Store(f)
 	}
-	d.retarget()
 }
 
 // apply carries out what the holder asks for, in its order (L11). Called with the lock.
