@@ -24,6 +24,7 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/pdp/daemon"
+	sidecar "github.com/jobward/jobward/sidecar/daemon"
 )
 
 // Environment of a child: which server this test binary is to be, and what it answers.
@@ -40,6 +41,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "pdp":
 		os.Exit(daemon.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard))
+	case "sidecar":
+		os.Exit(sidecar.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard))
 	default:
 		serveEmpty(ctx, name)
 	}
