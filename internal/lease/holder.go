@@ -395,15 +395,27 @@ func (h *Holder) Land(f Flight, rev authz.Revision, keys []authz.Key, number uin
 	if h.cfg.Fault == FaultOpenFill || h.cfg.Fault == FaultOldGeneration {
 		return true, false
 	}
+	return rev >= h.barrier(f, keys), false
+}
+
+// barrier gives the revision that an answer to f has to be judged at or after to be
+// installed, as far as what was applied since it began can tell.
+func (h *Holder) barrier(f Flight, keys []authz.Key) (least authz.Revision) {
+	const never = ^authz.Revision(0)
 	if f.serial < h.fenced && len(keys) > 0 {
-		return false, false
+		return never
 	}
 	for i := len(h.fences) - 1; i >= 0 && h.fences[i].serial > f.serial; i-- {
-		if fe := &h.fences[i]; (fe.revision == 0 || fe.revision > rev) && meet(fe.keys, keys) {
-			return false, false
+		fe := &h.fences[i]
+		switch {
+		case fe.revision != 0 && fe.revision <= least || !meet(fe.keys, keys):
+		case fe.revision == 0:
+			return never
+		default:
+			least = fe.revision
 		}
 	}
-	return true, false
+	return least
 }
 
 func meet(a, b []authz.Key) bool {

@@ -1,9 +1,11 @@
 package lease
 
 import (
+	"cmp"
 	"encoding/binary"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 )
@@ -44,43 +46,73 @@ func (g *Grantor) Clone() *Grantor {
 	return &c
 }
 
-// AppendState appends what the Grantor's behaviour from now on depends on: times as they
-// stand to now, and generations by the names that name gives them. Figures that are only
-// for people are left out.
-func (g *Grantor) AppendState(b []byte, now Instant, name func(Generation) uint64) []byte {
-	b = appendInts(b, uint64(g.head.Epoch), uint64(g.head.Revision), uint64(g.recent.from), uint64(len(g.recent.changes)), left(g.cfg.Quiet, now))
+// Naming says how a state is named, for the AppendState methods: by what the behaviour
+// of a machine depends on from now on. Times are taken as they stand to now. The fields
+// that say what cannot happen any more leave out what matters to nothing else.
+type Naming struct {
+	// Generation gives generations their names.
+	Generation func(Generation) uint64
+	// Term is that of all leases.
+	Term time.Duration
+	// Forgets: there may be a Forget yet; else numbers of answers have no effect. Renews:
+	// there may be a Renew or the answer to one; else it does not matter when an ack is
+	// late, nor which renewals were asked for.
+	Forgets, Renews bool
+}
+
+// AppendState appends the state. Only whether the head of a history is behind a mark
+// would depend on the revision in it, so marks count as an epoch: what is explored has
+// no PDP that goes back.
+func (g *Grantor) AppendState(b []byte, now Instant, n *Naming) []byte {
+	b = appendInts(b, g.head.Epoch, uint64(g.head.Revision), uint64(g.recent.from), uint64(len(g.recent.changes)), left(g.cfg.Quiet, now))
 	ts := slices.Clone(g.order)
-	slices.SortFunc(ts, func(x, y *tenure) int { return int(name(x.id)) - int(name(y.id)) })
+	slices.SortFunc(ts, func(x, y *tenure) int { return cmp.Compare(n.Generation(x.id), n.Generation(y.id)) })
+	keys := make([]authz.Key, 0, 8)
 	for _, t := range ts {
-		b = appendInts(b, name(t.id), left(t.ends, now), flags(t.cut, t.buckets), t.answers, uint64(t.told), uint64(t.sent), uint64(t.queued))
-		keys := make([]authz.Key, 0, 8)
+		b = appendInts(b, n.Generation(t.id), left(t.ends, now), flags(t.cut, t.buckets, t.told < g.head.Revision))
+		keys = keys[:0]
 		for k := range t.rests {
 			keys = append(keys, k)
 		}
 		slices.Sort(keys)
 		b = appendKeys(b, keys)
 		for _, k := range keys {
-			b = appendInts(b, uint64(t.rests[k].judged), t.rests[k].number)
+			b = appendInts(b, uint64(t.rests[k].judged))
+			if n.Forgets {
+				b = appendInts(b, t.rests[k].number)
+			}
 		}
-		b = append(b, byte(len(t.owed)))
-		for i := range t.owed {
-			o := &t.owed[i]
-			late := uint64(max(min(now.Sub(o.since), g.cfg.Term+1), 0))
-			b = appendInts(b, uint64(o.revision), late, left(o.until, now), flags(o.counted))
-			b = appendKeys(b, o.keys)
+		if n.Forgets {
+			b = appendInts(b, t.answers)
 		}
+		b = t.appendOwed(b, now, n, g.cfg.Term)
 		b = append(b, byte(len(t.outbox)))
 		for i := range t.outbox {
-			b = t.outbox[i].AppendState(b, name)
+			b = t.outbox[i].AppendState(b, n)
 		}
 	}
 	return b
 }
 
-// AppendState appends the message, with its generation by name.
-func (m *Message) AppendState(b []byte, name func(Generation) uint64) []byte {
-	b = appendInts(b, uint64(m.Kind), name(m.Generation), m.Number, uint64(m.Revision), uint64(m.Term), flags(m.Vouched),
-		m.Head.Epoch, uint64(m.Head.Revision), m.Rules)
+func (t *tenure) appendOwed(b []byte, now Instant, n *Naming, term time.Duration) []byte {
+	b = append(b, byte(len(t.owed)))
+	for i := range t.owed {
+		o := &t.owed[i]
+		b = appendInts(b, uint64(o.revision), left(o.until, now), flags(o.counted, o.revision <= t.sent, o.revision <= t.queued))
+		if n.Renews {
+			b = appendInts(b, uint64(max(min(now.Sub(o.since), term+1), 0)))
+		}
+		b = appendKeys(b, o.keys)
+	}
+	return b
+}
+
+// AppendState appends the message.
+func (m *Message) AppendState(b []byte, n *Naming) []byte {
+	b = appendInts(b, uint64(m.Kind), n.Generation(m.Generation), m.Number, uint64(m.Term), flags(m.Vouched), m.Head.Epoch, m.Rules)
+	if m.Kind != Welcome {
+		b = appendInts(b, uint64(m.Revision))
+	}
 	return appendKeys(b, m.Keys)
 }
 
@@ -97,43 +129,39 @@ func (h *Holder) Clone() *Holder {
 	return &c
 }
 
-// AppendState appends what the Holder's behaviour from now on depends on, given the
-// flights that may still land: it has counters and fences only for them. Times are as
-// they stand to now, eras as they stand to the one in force, and generations go by the
-// names that name gives them.
-func (h *Holder) AppendState(b []byte, now Instant, name func(Generation) uint64, flights []Flight) []byte {
-	b = appendInts(b, h.seen.Epoch, uint64(h.seen.Revision), uint64(h.applied), h.number)
-	b = h.cur.appendState(b, now, name)
-	if h.joining == nil {
-		b = append(b, 0)
-	} else {
-		b = h.joining.appendState(append(b, 1), now, name)
+// AppendState appends the state, all but eras, which matter to the entries of the shell
+// only, and what matters to flights only, for which there is AppendFlight.
+func (h *Holder) AppendState(b []byte, now Instant, n *Naming) []byte {
+	b = appendInts(b, h.seen.Epoch, uint64(h.applied))
+	if n.Forgets {
+		b = appendInts(b, h.number)
 	}
-	for _, f := range flights {
-		b = h.AppendFlight(b, name, f)
+	b = appendInts(b, n.Generation(h.cur.id), left(h.cur.ends, now), flags(h.cur.sealed), h.cur.rules)
+	if n.Renews && (h.cur.ends > now || h.cfg.Fault == FaultLateGrant) {
+		b = h.cur.appendAsked(appendInts(b, h.cur.next), now, n)
 	}
-	return b
+	j := h.joining
+	if j == nil {
+		return append(b, 0)
+	}
+	b = appendInts(b, 1, n.Generation(j.id), flags(j.offered, j.vouched), j.rules)
+	return j.appendAsked(b, now, n)
 }
 
-// AppendFlight appends what the landing of a flight depends on.
-func (h *Holder) AppendFlight(b []byte, name func(Generation) uint64, f Flight) []byte {
-	b = appendInts(b, name(f.Generation), uint64(f.Applied), f.Epoch, flags(f.serial == h.serial, f.serial < h.fenced))
-	for i := range h.fences {
-		if fe := &h.fences[i]; fe.serial > f.serial {
-			b = appendKeys(binary.AppendUvarint(b, uint64(fe.revision)), fe.keys)
-		}
-	}
-	return append(b, 0xff)
-}
-
-func (t *held) appendState(b []byte, now Instant, name func(Generation) uint64) []byte {
-	b = appendInts(b, name(t.id), left(t.ends, now), t.next, flags(t.sealed, t.offered, t.vouched), t.rules)
+// appendAsked appends what may be granted, and how long the lease would be. Once it would
+// be over it does not matter how long ago it was asked for.
+func (t *held) appendAsked(b []byte, now Instant, n *Naming) []byte {
 	b = append(b, byte(len(t.asked)))
 	for _, a := range t.asked {
-		// What was asked for long ago gives a lease that is over, and no two of these differ.
-		b = appendInts(b, a.number, left(a.at.Add(HolderTerm(MaxTerm)), now))
+		b = appendInts(b, a.number, left(a.at.Add(HolderTerm(n.Term)), now))
 	}
 	return b
+}
+
+// AppendFlight appends what it depends on whether a flight can be joined, and what
+// becomes of its answer, which rests on keys and is judged at or after f.Applied.
+func (h *Holder) AppendFlight(b []byte, n *Naming, f Flight, keys []authz.Key) []byte {
+	return appendInts(b, n.Generation(f.Generation), flags(f.serial == h.serial), uint64(h.barrier(f, keys)))
 }
 
 // left is how long it is from now until then; nothing once it is over.
@@ -161,4 +189,9 @@ func appendKeys(b []byte, keys []authz.Key) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(k))
 	}
 	return b
+}
+
+// Barred reports that an answer to f which was judged at rev can't be installed any more.
+func (h *Holder) Barred(f Flight, rev authz.Revision, keys []authz.Key) bool {
+	return rev < h.barrier(f, keys)
 }

@@ -1,0 +1,2 @@
+// Package model explores small worlds.
+package model
