@@ -213,8 +213,11 @@ func (d *Decider) apply(l *link, e lease.Effects) {
 	case len(e.Drop) > 0:
 		d.counts.voided.Add(uint64(d.table.invalidate(e.Drop)))
 	}
-	if e.Opened {
+	switch {
+	case e.Opened:
 		d.open(l, !e.Clear)
+	case e.Clear:
+		d.abandon() // the welcome was that of a later epoch
 	}
 	d.publish()
 	d.send(l, e.Send)
@@ -230,17 +233,32 @@ func (d *Decider) open(l *link, carried bool) {
 	if carried {
 		d.counts.carried.Add(1)
 	}
-	if old != nil && old.broken {
-		d.retire(old)
-	} else if old != nil {
-		// The release goes to the PDP that has the lease as well: another cannot end it.
-		old.broken = true
-		d.leave(old)
-	}
+	d.giveUp(old)
 	d.log.Info("lease opened", "endpoint", l.endpoint, "generation", l.generation, "carried", carried, "entries", d.table.entries)
 	close(l.opened)
 	d.done.Go(func() { d.renewLoop(l) })
 	d.retarget()
+}
+
+// abandon gives the current link up before there is another. Called with the lock.
+func (d *Decider) abandon() {
+	old := d.current
+	d.current = nil
+	d.giveUp(old)
+	d.retarget()
+}
+
+// giveUp ends a link whose generation was given up. The release goes to its PDP as
+// well as to the next one: another PDP cannot end its lease. Called with the lock.
+func (d *Decider) giveUp(l *link) {
+	switch {
+	case l == nil:
+	case l.broken:
+		d.retire(l)
+	default:
+		l.broken = true
+		d.leave(l)
+	}
 }
 
 // leave gives the generation of a link up on its own stream, and the PDP a moment to end

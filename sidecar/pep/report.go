@@ -133,9 +133,9 @@ func (d *Decider) tell(stream ReportStream, cancel context.CancelFunc) error {
 	if d.cfg.ReportEvery < 0 {
 		return nil
 	}
-	if d.uses.blocks {
-		d.uses.gate.Lock()
-		defer d.uses.gate.Unlock()
+	if gate := d.uses.gate; gate != nil {
+		gate <- struct{}{}
+		defer func() { <-gate }()
 	}
 	list, dropped := d.uses.take(d.now())
 	if len(list) == 0 && dropped == 0 {

@@ -14,9 +14,8 @@ import (
 // found even after it has left the table.
 type uses struct {
 	shards [16]useShard
-	most   int // entries on one list
-	blocks bool
-	gate   sync.Mutex // held while reporting when a planted bug wants that
+	most   int           // entries on one list
+	gate   chan struct{} // of a planted bug: whoever reports or counts takes the one place; else nil
 
 	mu      sync.Mutex
 	waiting map[use]tally
@@ -48,16 +47,18 @@ type tally struct {
 
 func (u *uses) init(t *table, blocks bool) {
 	u.most = 2*t.maxEntries/len(u.shards) + 64
-	u.blocks = blocks
+	if blocks {
+		u.gate = make(chan struct{}, 1)
+	}
 	u.waiting = map[use]tally{}
 	u.now = make(chan chan struct{})
 }
 
 // first puts an entry on the list.
 func (u *uses) first(h uint64, e *entry) {
-	if u.blocks {
-		u.gate.Lock()
-		defer u.gate.Unlock()
+	if u.gate != nil {
+		u.gate <- struct{}{}
+		defer func() { <-u.gate }()
 	}
 	s := &u.shards[h>>60]
 	s.mu.Lock()
