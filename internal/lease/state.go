@@ -21,15 +21,18 @@ func (g *Grantor) Clone() *Grantor {
 	c.recent.changes = slices.Clip(g.recent.changes)
 	c.ready = slices.Clip(g.ready)
 	c.receipts = receipts{of: make(map[authz.Revision]*receipt, len(g.receipts.of)), order: slices.Clip(g.receipts.order)}
+	rs := make([]receipt, 0, len(g.receipts.of)) // at once, as there will be millions of clones
 	for rev, r := range g.receipts.of {
-		r := *r
-		c.receipts.of[rev] = &r
+		rs = append(rs, *r)
+		c.receipts.of[rev] = &rs[len(rs)-1]
 	}
 	c.tenures = make(map[Generation]*tenure, len(g.tenures))
 	c.interests.of = make(map[authz.Key]tenants, len(g.interests.of))
 	c.order = make([]*tenure, len(g.order))
-	for i, t := range g.order {
-		t := *t
+	ts := make([]tenure, len(g.order))
+	for i, old := range g.order {
+		ts[i] = *old
+		t := &ts[i]
 		t.rests = maps.Clone(t.rests)
 		t.outbox = slices.Clip(t.outbox)
 		t.owed = slices.Clone(t.owed)
@@ -39,9 +42,9 @@ func (g *Grantor) Clone() *Grantor {
 			}
 		}
 		for k := range t.rests {
-			c.interests.add(k, &t)
+			c.interests.add(k, t)
 		}
-		c.tenures[t.id], c.order[i] = &t, &t
+		c.tenures[t.id], c.order[i] = t, t
 	}
 	return &c
 }
