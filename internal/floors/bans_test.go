@@ -33,7 +33,7 @@ func bans() []ban {
 		{
 			notIn: []string{"pdp/state/statetest", "test"}, // suites for tests, in files that other packages can import
 			what: []string{"testing", "net/http/httptest", "pgregory.net/rapid", "go.uber.org/goleak", "github.com/anishathalye/porcupine",
-				module + "/pdp/state/statetest", module + "/test"},
+				module + "/pdp/state/statetest", module + "/sidecar/pep/peptest", module + "/test"},
 			reason: "test libraries are not linked into the programs",
 		},
 		{
@@ -102,6 +102,7 @@ func TestBansCatches(t *testing.T) {
 		{"testing", one("pdp/engine/a.go", "testing"), linked},
 		{"rapid", one("pdp/engine/a.go", "pgregory.net/rapid"), linked},
 		{"the suite", one("pdp/state/memstore/a.go", module+"/pdp/state/statetest"), linked},
+		{"a PDP for tests", one("sidecar/daemon/a.go", module+"/sidecar/pep/peptest"), linked},
 		{"testing in the suite", one("pdp/state/statetest/a.go", "testing"), ""},
 		{"testing in test/", one("test/model/a.go", "testing"), ""},
 		{"codes in server", one("pdp/server/a.go", "google.golang.org/grpc/codes"), "error kinds become codes"},
