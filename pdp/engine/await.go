@@ -108,21 +108,21 @@ const maxJudgements = 3
 // changed since it was judged, it is judged again (PROTOCOL R5). An answer with a Number
 // may be kept. owner is the authenticated caller.
 func (e *Engine) Keep(k *policy.Walk, gen lease.Generation, owner string, req authz.Request) authz.Decision {
-	var d authz.Decision
+	return e.keep(gen, owner, func() authz.Decision { return e.Decide(k, req) })
+}
+
+func (e *Engine) keep(gen lease.Generation, owner string, judge func() authz.Decision) (d authz.Decision) {
 	for range maxJudgements {
-		d = e.Decide(k, req)
+		d = judge()
 		if gen == 0 {
 			return d
 		}
 		number, verdict := e.feed.Interest(gen, owner, d.Revision, d.Keys)
-		switch verdict {
-		case lease.Cacheable:
-			d.Number = number
-			return d
-		case lease.Uncacheable:
-			return d
-		case lease.JudgeAgain:
+		if verdict == lease.JudgeAgain {
+			continue
 		}
+		d.Number = number // zero where it may not be kept
+		return d
 	}
 	return d
 }
