@@ -266,6 +266,10 @@ func TestKeep(t *testing.T) {
 		if d := l.Keep(k, l.stream.Generation(), holder, read(authz.Digest{9})); d.Reason != authz.TokenUnknown || d.Number == 0 || len(d.Keys) != 0 {
 			t.Errorf("unknown: %+v", d)
 		}
+		gen, req := l.stream.Generation(), read(l.token)
+		if n := testing.AllocsPerRun(100, func() { l.Keep(k, gen, holder, req) }); n > 0 {
+			t.Errorf("%v allocations", n)
+		}
 		l.stream.Close()
 		if d := l.Keep(k, l.stream.Generation(), holder, read(l.token)); d.Number != 0 || !d.Allow {
 			t.Errorf("after the stream broke: %+v", d)
@@ -303,7 +307,9 @@ func TestKeepJudgesAgain(t *testing.T) {
 		// Nothing that the answer rests on changed.
 		d := l.Engine.keep(l.stream.Generation(), holder, func() authz.Decision {
 			d := l.Decide(new(policy.Walk), read(l.token))
-			mustIssue(t, l.Engine, issue1("other"))
+			if _, err := l.Revoke(t.Context(), runner(), byJob("other")); err != nil {
+				t.Error(err)
+			}
 			return d
 		})
 		if d.Number == 0 || d.Revision == l.View().Mark().Revision {
