@@ -3,7 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"hash/fnv"
+	"io"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -96,6 +99,9 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	if opt.Feed.Logger == nil {
 		opt.Feed.Logger = opt.Logger
 	}
+	if opt.Feed.Rules == 0 {
+		opt.Feed.Rules = rulesVersion()
+	}
 	e.feed = feed.New(e.view, opt.Feed)
 	if err := opt.Store.Attach(ctx, e.feed); err != nil {
 		return nil, err
@@ -119,6 +125,16 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		e.audit.Run(bg, auditInterval, func(err error) { e.log.Error("decisions could not be written to the audit log", "error", err) })
 	})
 	return e, nil
+}
+
+// rulesVersion names the rules that this program judges by: another build may have
+// others, so its answers are not carried over.
+func rulesVersion() uint64 {
+	h := fnv.New64a()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		io.WriteString(h, info.String())
+	}
+	return h.Sum64()
 }
 
 // auditInterval is how long decisions wait to be written together.

@@ -58,12 +58,16 @@ type Revocation struct {
 type Revoked struct {
 	Items    []Revocation
 	Revision authz.Revision
+	changed  bool
 }
 
 // Awaits says what the call's receipt waits for: each revision that killed one of them,
-// now or before (R6).
+// now or before (R6), and what the call changed about those that were dead.
 func (r Revoked) Awaits() Awaits {
 	a := Awaits{Revision: r.Revision}
+	if r.changed {
+		a.Each = append(a.Each, r.Revision)
+	}
 	for _, it := range r.Items {
 		a.Each = append(a.Each, it.Revision)
 	}
@@ -85,7 +89,7 @@ func (e *Engine) Revoke(ctx context.Context, by Actor, req RevokeRequest) (Revok
 		}
 	}
 	var items []Revocation
-	rev, err := e.commit(ctx, "revoke", by, func() (state.Batch, error) {
+	rev, changed, err := e.commitChange(ctx, "revoke", by, func() (state.Batch, error) {
 		r := revoker{e: e, by: by, outcome: req.Outcome, now: e.clock.Now(), seen: map[authz.JobID]int{}}
 		r.batch.Urgent = true
 		for _, id := range req.Jobs {
@@ -108,7 +112,7 @@ func (e *Engine) Revoke(ctx context.Context, by Actor, req RevokeRequest) (Revok
 			items[i].Revision = rev
 		}
 	}
-	return Revoked{Items: items, Revision: rev}, nil
+	return Revoked{Items: items, Revision: rev, changed: changed}, nil
 }
 
 // revoker builds the batch of one attempt.

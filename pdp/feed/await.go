@@ -54,8 +54,7 @@ func (f *Feed) look(ctx context.Context, rev authz.Revision, steps bool) (lease.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if rev > f.head.Revision {
-		return lease.Receipt{}, nil, authz.Errorf(authz.KindInvalid, CodeRevisionAhead,
-			"revision %d is not there yet; the newest is %d", rev, f.head.Revision)
+		return lease.Receipt{}, nil, f.errAhead(rev)
 	}
 	r := f.grantor.Receipt(f.opt.Now(), rev)
 	if r.Effective || f.phase == stopped || ctx.Err() != nil {
@@ -72,6 +71,20 @@ func (f *Feed) look(ctx context.Context, rev authz.Revision, steps bool) (lease.
 	return r, w, nil
 }
 
+// exists fails for a revision of the future.
+func (f *Feed) exists(rev authz.Revision) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rev > f.head.Revision {
+		return f.errAhead(rev)
+	}
+	return nil
+}
+
+func (f *Feed) errAhead(rev authz.Revision) error {
+	return authz.Errorf(authz.KindInvalid, CodeRevisionAhead, "revision %d is not there yet; the newest is %d", rev, f.head.Revision)
+}
+
 func (f *Feed) leave(at waiting, w *wait) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,6 +98,9 @@ func (f *Feed) leave(at waiting, w *wait) {
 // one has to wait for who does not know what rev is the revision of. The counts are those
 // of all changes that it waited for.
 func (f *Feed) AwaitAll(ctx context.Context, rev authz.Revision, progress func(lease.Receipt)) (lease.Receipt, error) {
+	if err := f.exists(rev); err != nil {
+		return lease.Receipt{}, err
+	}
 	var before lease.Receipt // of the changes waited for
 	for {
 		at, more := f.oldest(rev)
