@@ -13,8 +13,9 @@ import (
 
 // Bounds of the messages of a Watch stream.
 const (
-	// MaxKeysMessage is how many keys one message carries at most.
-	MaxKeysMessage = 20_000
+	// MaxKeysMessage is how many keys we put into one message: 56 kB, which fits where
+	// messages are bounded at 64 KiB. Up to 20,000 are taken.
+	MaxKeysMessage = 7_000
 	// MaxSeal is the longest seal of a mark in bytes.
 	MaxSeal = 64
 )
@@ -34,11 +35,13 @@ func MarkFromProto(m *jobwardv1.Mark) (lease.Mark, error) {
 		return lease.Mark{}, nil
 	}
 	out := lease.Mark{Epoch: m.GetEpoch(), Revision: authz.Revision(m.GetRevision()), Seal: m.GetSeal()}
-	if len(m.GetEpochId()) != len(out.ID) || len(m.GetChain()) != len(out.Chain) {
-		return lease.Mark{}, authz.Invalid("mark", "epoch_id and chain have %d bytes each", len(out.ID))
-	}
-	if len(out.Seal) > MaxSeal {
-		return lease.Mark{}, authz.Invalid("mark", "seal has at most %d bytes", MaxSeal)
+	switch {
+	case len(m.GetEpochId()) != len(out.ID):
+		return lease.Mark{}, authz.Invalid("epoch_id", "must have %d bytes", len(out.ID))
+	case len(m.GetChain()) != len(out.Chain):
+		return lease.Mark{}, authz.Invalid("chain", "must have %d bytes", len(out.Chain))
+	case len(out.Seal) > MaxSeal:
+		return lease.Mark{}, authz.Invalid("seal", "must have at most %d bytes", MaxSeal)
 	}
 	copy(out.ID[:], m.GetEpochId())
 	copy(out.Chain[:], m.GetChain())

@@ -38,7 +38,7 @@ func (a *allowlistService) UpdateSettings(ctx context.Context, in *jobwardv1.Upd
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.UpdateSettingsResponse{Settings: settingsToProto(info), Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.UpdateSettingsResponse{Settings: settingsToProto(info), Receipt: a.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // AddEntry implements jobwardv1.AllowlistServiceServer.
@@ -51,7 +51,7 @@ func (a *allowlistService) AddEntry(ctx context.Context, in *jobwardv1.AddEntryR
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.AddEntryResponse{Entry: entryToProto(en), Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.AddEntryResponse{Entry: entryToProto(en), Receipt: a.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // UpdateEntry implements jobwardv1.AllowlistServiceServer.
@@ -64,7 +64,7 @@ func (a *allowlistService) UpdateEntry(ctx context.Context, in *jobwardv1.Update
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.UpdateEntryResponse{Entry: entryToProto(en), Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.UpdateEntryResponse{Entry: entryToProto(en), Receipt: a.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // RemoveEntry implements jobwardv1.AllowlistServiceServer.
@@ -81,7 +81,7 @@ func (a *allowlistService) RemoveEntry(ctx context.Context, in *jobwardv1.Remove
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.RemoveEntryResponse{Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.RemoveEntryResponse{Receipt: a.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // ListEntries implements jobwardv1.AllowlistServiceServer.

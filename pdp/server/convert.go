@@ -38,13 +38,6 @@ func read[T, P any](r *reader, name string, from func(P) (T, bool), p P) T {
 	return v
 }
 
-// receipt tells of a change that is durable and visible. As long as no caches are
-// attached that is all it takes to be effective; a call that only validated changed
-// nothing, and so is not.
-func receipt(rev authz.Revision, validateOnly bool) *jobwardv1.Receipt {
-	return &jobwardv1.Receipt{Revision: uint64(rev), Effective: !validateOnly, Elapsed: &durationpb.Duration{}}
-}
-
 func jobToProto(info engine.JobInfo) *jobwardv1.Job {
 	j := info.Job
 	return &jobwardv1.Job{

@@ -26,24 +26,7 @@ type decisionService struct {
 // the caller has messages on the way neither side of the stream waits. It ends when
 // the caller closes its side, or when the server drains.
 func (d *decisionService) CheckStream(stream grpc.BidiStreamingServer[jobwardv1.CheckStreamRequest, jobwardv1.CheckStreamResponse]) error {
-	s := d.s
-	ended := make(chan error, 1)
-	go func() {
-		// This goroutine is not the one that the recovery of the chain looks after.
-		defer func() {
-			if r := recover(); r != nil {
-				ended <- s.panicked(stream.Context(), r)
-			}
-		}()
-		ended <- s.answerAll(stream)
-	}()
-	select {
-	case err := <-ended:
-		return err
-	case <-s.drain:
-		// Returning ends the stream, and with it the goroutine.
-		return errDraining()
-	}
+	return d.s.held(stream.Context(), d.s.drain, func(context.Context, func(error)) error { return d.s.answerAll(stream) })
 }
 
 // answerAll answers the messages of one stream in their order.

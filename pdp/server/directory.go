@@ -34,7 +34,7 @@ func (d *directoryService) ApplyChanges(ctx context.Context, in *jobwardv1.Apply
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.ApplyChangesResponse{Changed: int32(out.Changed), Receipt: receipt(out.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.ApplyChangesResponse{Changed: int32(out.Changed), Receipt: d.s.receipt(ctx, in, out.Awaits())}, nil
 }
 
 // BeginProjectDeletion implements jobwardv1.DirectoryServiceServer.
@@ -43,7 +43,7 @@ func (d *directoryService) BeginProjectDeletion(ctx context.Context, in *jobward
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.BeginProjectDeletionResponse{Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.BeginProjectDeletionResponse{Receipt: d.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // FinishProjectDeletion implements jobwardv1.DirectoryServiceServer.
@@ -52,7 +52,7 @@ func (d *directoryService) FinishProjectDeletion(ctx context.Context, in *jobwar
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.FinishProjectDeletionResponse{Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.FinishProjectDeletionResponse{Receipt: d.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 func deletionFromProto(in interface {
@@ -78,7 +78,7 @@ func (d *directoryService) BlockUser(ctx context.Context, in *jobwardv1.BlockUse
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.BlockUserResponse{Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.BlockUserResponse{Receipt: d.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // UnblockUser implements jobwardv1.DirectoryServiceServer.
@@ -89,5 +89,5 @@ func (d *directoryService) UnblockUser(ctx context.Context, in *jobwardv1.Unbloc
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.UnblockUserResponse{Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.UnblockUserResponse{Receipt: d.s.receipt(ctx, in, done.Awaits())}, nil
 }

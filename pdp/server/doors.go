@@ -40,7 +40,7 @@ func (d *door) short() string { return d.method[strings.LastIndexByte(d.method, 
 
 // doors is the table of who may call what.
 func doors() []*door {
-	return slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), otherDoors())
+	return slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), watchDoors(), otherDoors())
 }
 
 // only gives the roles named, and admin.
@@ -152,6 +152,23 @@ func directoryReadDoors() []*door {
 			why: "front ends show what an entry can grant"},
 		{method: jobwardv1.DirectoryService_GetStatus_FullMethodName, roles: identity.AllRoles(),
 			why: "every caller may know the revision, which Reconcile and SyncWorld need"},
+	}
+}
+
+// watchDoors are those of WatchService.
+func watchDoors() []*door {
+	sidecars := only(identity.Sidecar)
+	return []*door{
+		{method: jobwardv1.WatchService_Watch_FullMethodName, roles: sidecars,
+			why: "what a sidecar keeps is to be true"},
+		{method: jobwardv1.WatchService_Report_FullMethodName, roles: sidecars,
+			why: "what a sidecar answered by itself is to be counted"},
+		{method: jobwardv1.WatchService_AwaitReceipt_FullMethodName, roles: only(identity.Runner, identity.Directory, identity.Maintainer),
+			why: "whoever changes something may wait for its receipt again"},
+		{method: jobwardv1.WatchService_ListSidecars_FullMethodName, roles: only(),
+			why: "it tells what caches there are, and how busy"},
+		{method: jobwardv1.WatchService_Tail_FullMethodName, roles: only(),
+			why: "it tells who asks and changes what"},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -57,7 +58,29 @@ func raw(ctx context.Context, cc *grpc.ClientConn, method string, stream bool, m
 		}
 	}
 	s.CloseSend()
-	return out, s.RecvMsg(&out)
+	for err = s.RecvMsg(&out); err == nil; {
+		// What is wrong with a later message comes after the first answer.
+		var next []byte
+		err = s.RecvMsg(&next)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return out, err
+}
+
+// call is raw for a method as it is declared. A Tail goes on until its reader ends it.
+func call(ctx context.Context, r *rig, m protoreflect.MethodDescriptor, method string, messages ...[]byte) ([]byte, error) {
+	if m.Name() != "Tail" {
+		return raw(ctx, r.conn, method, m.IsStreamingClient() || m.IsStreamingServer(), messages...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	out, err := raw(ctx, r.conn, method, true, messages...)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return out, err
 }
 
 // good gives, for every method, the messages of a call that is well-formed: the last
@@ -132,7 +155,22 @@ func good(token string) map[string][]proto.Message {
 		"GetCatalogue":           one(&jobwardv1.GetCatalogueRequest{}),
 		"UpdateCatalogue":        one(&jobwardv1.UpdateCatalogueRequest{Document: []byte(`{"policies":[],"permissions":[]}`), ValidateOnly: true}),
 		"GetStatus":              one(&jobwardv1.GetStatusRequest{}),
-		"ListEvents":             one(&jobwardv1.ListEventsRequest{StartTime: &timestamppb.Timestamp{Seconds: 1}, EndTime: &timestamppb.Timestamp{Seconds: 2}}),
+		"Watch": {
+			&jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Hello{Hello: &jobwardv1.WatchHello{
+				Name: "side", Version: "v1", Seen: &jobwardv1.Mark{}, Vouch: true, AppliedRevision: 1, Keys: []uint64{1, 2},
+			}}},
+			&jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Forget{Forget: &jobwardv1.DroppedKeys{Keys: []uint64{1}, AnswerNumber: 1}}},
+		},
+		"Report": {
+			&jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Hello{Hello: &jobwardv1.ReportHello{Name: "side", Canary: true}}},
+			&jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Accesses{Accesses: &jobwardv1.AccessBatch{Accesses: []*jobwardv1.Access{{
+				SourceProjectId: app, TargetProjectId: lib, Permission: "read_repository", Reason: 35, Count: 2, LastAge: durationpb.New(1e9),
+			}}}}},
+		},
+		"AwaitReceipt": one(&jobwardv1.AwaitReceiptRequest{Revision: 1}),
+		"ListSidecars": one(&jobwardv1.ListSidecarsRequest{}),
+		"Tail":         one(&jobwardv1.TailRequest{Invalidations: true, Decisions: true}),
+		"ListEvents":   one(&jobwardv1.ListEventsRequest{StartTime: &timestamppb.Timestamp{Seconds: 1}, EndTime: &timestamppb.Timestamp{Seconds: 2}}),
 	}
 }
 
@@ -326,7 +364,7 @@ func TestHostile(t *testing.T) {
 func eachMethod(t *testing.T, fn func(*testing.T, *rig, protoreflect.MethodDescriptor, string, []proto.Message)) {
 	for _, file := range []protoreflect.FileDescriptor{
 		jobwardv1.File_jobward_v1_decision_proto, jobwardv1.File_jobward_v1_token_proto, jobwardv1.File_jobward_v1_allowlist_proto,
-		jobwardv1.File_jobward_v1_directory_proto, jobwardv1.File_jobward_v1_audit_proto,
+		jobwardv1.File_jobward_v1_directory_proto, jobwardv1.File_jobward_v1_audit_proto, jobwardv1.File_jobward_v1_watch_proto,
 	} {
 		for i := range file.Services().Len() {
 			s := file.Services().Get(i)
@@ -350,7 +388,7 @@ func eachMethod(t *testing.T, fn func(*testing.T, *rig, protoreflect.MethodDescr
 func refused(t *testing.T, r *rig, m protoreflect.MethodDescriptor, method, what string, messages [][]byte) {
 	t.Helper()
 	before := r.head()
-	out, err := raw(ctx(t), r.conn, method, m.IsStreamingClient(), messages...)
+	out, err := call(ctx(t), r, m, method, messages...)
 	if m.Name() == "CheckStream" {
 		err = problemOf(t, out, err)
 	}
@@ -445,7 +483,7 @@ func TestGarbage(t *testing.T) {
 		}
 		unknown := protowire.AppendString(protowire.AppendTag(bytes.Clone(valid), 999, protowire.BytesType), "from the future")
 		if len(messages) == 1 {
-			if _, err := raw(ctx(t), r.conn, method, m.IsStreamingClient(), unknown); err != nil && status.Code(err) != codes.FailedPrecondition {
+			if _, err := call(ctx(t), r, m, method, unknown); err != nil && status.Code(err) != codes.FailedPrecondition {
 				t.Errorf("an unknown field: %v", err)
 			}
 		}
@@ -459,7 +497,7 @@ func TestGarbage(t *testing.T) {
 		}
 		for what, b := range bombs {
 			before := r.head()
-			out, err := raw(ctx(t), r.conn, method, m.IsStreamingClient(), b)
+			out, err := call(ctx(t), r, m, method, b)
 			if m.Name() == "CheckStream" {
 				err = problemOf(t, out, err)
 			}

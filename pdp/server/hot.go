@@ -10,6 +10,7 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/policy"
@@ -95,7 +96,7 @@ func (s *Server) answer(ctx context.Context, h *scratch) (err error) {
 		return err
 	}
 	if least != (hot.Least{}) {
-		if err := s.engine.AtLeast(least.Revision); err != nil {
+		if err := s.reached(least); err != nil {
 			return err
 		}
 	}
@@ -103,12 +104,26 @@ func (s *Server) answer(ctx context.Context, h *scratch) (err error) {
 	return s.judge(ctx, h)
 }
 
+// reached says whether this PDP's history has got as far as a caller's.
+func (s *Server) reached(least hot.Least) error {
+	if err := s.engine.Reached(least.Epoch, least.EpochRevision); err != nil {
+		return err
+	}
+	return s.engine.Reached(0, least.Revision)
+}
+
 // judge answers the requests, each on the view as it is when it is judged (PROTOCOL
-// R10), and appends the answers to the outbox.
+// R10), and appends the answers to the outbox. One that names a generation gets an
+// answer that may be kept in it, if it is the caller's.
 func (s *Server) judge(ctx context.Context, h *scratch) error {
 	for i := range h.reqs {
 		req := &h.reqs[i]
-		d := s.engine.Decide(&h.walk, *req)
+		var d authz.Decision
+		if gen := h.in.Questions[i].Generation; gen == 0 {
+			d = s.engine.Decide(&h.walk, *req)
+		} else {
+			d = s.engine.Keep(&h.walk, lease.Generation(gen), h.by.Name, *req)
+		}
 		if d.Reason == authz.TokenUnknown && (i == 0 || req.Token != h.reqs[i-1].Token) {
 			if err := s.unknown.Take(h.by.Name, time.Now()); err != nil {
 				return err
@@ -125,6 +140,9 @@ func (s *Server) record(ctx context.Context, h *scratch, req *authz.Request) str
 	id := s.ids.Next()
 	s.meters.decided(h.door, h.dec.Reason)
 	s.engine.Record(h.by, req, &h.dec, id)
+	if s.tails.count.Load() > 0 {
+		s.tails.decided(s.engine.Now(), h.by.Name, req, &h.dec, id)
+	}
 	if !h.dec.Allow && s.log.Enabled(ctx, slog.LevelDebug) {
 		s.log.DebugContext(ctx, "denied", "decision", id, "reason", h.dec.Reason, "caller", h.by.Name,
 			"job", h.dec.Job, "token", req.Token, "permission", req.Permission, "target", h.dec.Target, "revision", h.dec.Revision)

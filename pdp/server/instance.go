@@ -28,7 +28,7 @@ func (d *directoryService) UpdateInstanceSettings(ctx context.Context, in *jobwa
 	if err != nil {
 		return nil, err
 	}
-	return &jobwardv1.UpdateInstanceSettingsResponse{Settings: instanceToProto(info), Receipt: receipt(done.Revision, in.GetValidateOnly())}, nil
+	return &jobwardv1.UpdateInstanceSettingsResponse{Settings: instanceToProto(info), Receipt: d.s.receipt(ctx, in, done.Awaits())}, nil
 }
 
 // GetCatalogue implements jobwardv1.DirectoryServiceServer.
@@ -52,7 +52,7 @@ func (d *directoryService) UpdateCatalogue(ctx context.Context, in *jobwardv1.Up
 		return nil, err
 	}
 	return &jobwardv1.UpdateCatalogueResponse{
-		Permissions: int32(len(info.Effective.Permissions())), Receipt: receipt(done.Revision, in.GetValidateOnly()),
+		Permissions: int32(len(info.Effective.Permissions())), Receipt: d.s.receipt(ctx, in, done.Awaits()),
 	}, nil
 }
 

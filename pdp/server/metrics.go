@@ -26,6 +26,7 @@ const (
 // meters are the instruments, and the counts that are read when somebody scrapes.
 type meters struct {
 	check, rpc metric.Float64Histogram
+	watch      watchMeters
 }
 
 // doorMeters is what is counted at one door.
@@ -39,7 +40,7 @@ type doorMeters struct {
 func newMeters(p metric.MeterProvider, s *Server) (*meters, error) {
 	m := p.Meter("github.com/jobward/jobward/pdp/server")
 	var made meters
-	var errs [6]error
+	var errs [7]error
 	made.check, errs[0] = m.Float64Histogram(metricCheck, metric.WithUnit("s"), metric.WithDescription("Time to answer one message with questions."))
 	made.rpc, errs[1] = m.Float64Histogram(metricRPC, metric.WithUnit("s"), metric.WithDescription("Time of calls."))
 	var decisions, unknown metric.Int64ObservableCounter
@@ -70,6 +71,7 @@ func newMeters(p metric.MeterProvider, s *Server) (*meters, error) {
 		}
 		return nil
 	}, decisions, unknown, inFlight)
+	made.watch, errs[6] = newWatchMeters(p, s)
 	for _, err := range errs {
 		if err != nil {
 			return nil, err

@@ -43,6 +43,14 @@ func collect(t *testing.T, reader sdkmetric.Reader) map[string]int64 {
 				for _, p := range d.DataPoints {
 					points[key(m.Name, p.Attributes)] = p.Value
 				}
+			case metricdata.Gauge[int64]:
+				for _, p := range d.DataPoints {
+					points[key(m.Name, p.Attributes)] = p.Value
+				}
+			case metricdata.Gauge[float64]: // of seconds, in milliseconds
+				for _, p := range d.DataPoints {
+					points[key(m.Name, p.Attributes)] = int64(1000 * p.Value)
+				}
 			case metricdata.Histogram[float64]:
 				for _, p := range d.DataPoints {
 					points[key(m.Name, p.Attributes)] = int64(p.Count)
@@ -104,7 +112,12 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(got)) {
-		if _, ok := want[k]; !ok && !strings.HasPrefix(k, "jobward.rpc.in_flight{method=") {
+		_, ok := want[k]
+		elsewhere := false // tested by TestWatchMetrics
+		for _, group := range []string{"lease", "watch", "receipt", "access", "canary"} {
+			elsewhere = elsewhere || strings.HasPrefix(k, "jobward."+group+".")
+		}
+		if !ok && !elsewhere && !strings.HasPrefix(k, "jobward.rpc.in_flight{method=") {
 			t.Errorf("%s %d is not expected", k, got[k])
 		}
 	}

@@ -49,12 +49,13 @@ type client struct {
 	allowlists jobwardv1.AllowlistServiceClient
 	directory  jobwardv1.DirectoryServiceClient
 	audit      jobwardv1.AuditServiceClient
+	watch      jobwardv1.WatchServiceClient
 }
 
 func newClient(cc grpc.ClientConnInterface) client {
 	return client{
 		jobwardv1.NewDecisionServiceClient(cc), jobwardv1.NewTokenServiceClient(cc), jobwardv1.NewAllowlistServiceClient(cc),
-		jobwardv1.NewDirectoryServiceClient(cc), jobwardv1.NewAuditServiceClient(cc),
+		jobwardv1.NewDirectoryServiceClient(cc), jobwardv1.NewAuditServiceClient(cc), jobwardv1.NewWatchServiceClient(cc),
 	}
 }
 
@@ -94,7 +95,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 
 func newStore() state.Store { return memstore.New() }
 
-func newEngineRig(t testing.TB, store state.Store) *rig {
+func newEngineRig(t testing.TB, store state.Store, change ...func(*engine.Options)) *rig {
 	t.Helper()
 	ctx := context.Background()
 	tokens, err := token.NewFormat(token.DefaultPrefix)
@@ -102,7 +103,11 @@ func newEngineRig(t testing.TB, store state.Store) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{store: store, tokens: tokens}
-	if r.engine, err = engine.New(ctx, engine.Options{Store: r.store, Tokens: tokens}); err != nil {
+	opt := engine.Options{Store: r.store, Tokens: tokens}
+	for _, f := range change {
+		f(&opt)
+	}
+	if r.engine, err = engine.New(ctx, opt); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -20,8 +20,10 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/feed"
 )
 
 // Defaults of [Options].
@@ -39,6 +41,11 @@ const streamWorkers = 64
 type Options struct {
 	// Engine carries out what is called. It stays the caller's.
 	Engine *engine.Engine
+	// MaxInterest is how many keys of a sidecar's carried entries are taken; the same as
+	// the feed's. Zero takes lease.DefaultMaxInterest.
+	MaxInterest int
+	// Canary measures how long a dead token lives at the sidecars, see [Canary].
+	Canary Canary
 	// Tokens knows a job token by looking; the same as the engine's.
 	Tokens *token.Format
 	// Callers tells who calls. An [identity.Development] makes this a server in
@@ -74,6 +81,7 @@ type Options struct {
 type Server struct {
 	opt       Options
 	engine    *engine.Engine
+	feed      *feed.Feed
 	log       *slog.Logger
 	doors     map[string]*door
 	unlisted  *door // of methods that nobody registered
@@ -85,6 +93,10 @@ type Server struct {
 	unknown   *hot.Flood
 	scratch   sync.Pool // of *scratch
 	outboxes  hot.Outboxes
+	lanes     lanes
+	tails     tails
+	canaries  canaries
+	reports   reports
 	started   time.Time
 
 	drain     chan struct{}
@@ -98,6 +110,7 @@ func New(opt Options) (*Server, error) {
 	}
 	opt.MaxMessage = cmp.Or(opt.MaxMessage, DefaultMaxMessage)
 	opt.MaxUnknown = cmp.Or(opt.MaxUnknown, DefaultMaxUnknown)
+	opt.MaxInterest = cmp.Or(opt.MaxInterest, lease.DefaultMaxInterest)
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -108,7 +121,7 @@ func New(opt Options) (*Server, error) {
 		opt.Propagator = propagation.TraceContext{}
 	}
 	s := &Server{
-		opt: opt, engine: opt.Engine, log: opt.Logger, doors: map[string]*door{}, unlisted: unlistedDoor(), ids: hot.NewIDs(),
+		opt: opt, engine: opt.Engine, feed: opt.Engine.Feed(), log: opt.Logger, doors: map[string]*door{}, unlisted: unlistedDoor(), ids: hot.NewIDs(),
 		unknown: hot.NewFlood(opt.MaxUnknown), started: time.Now(), drain: make(chan struct{}),
 	}
 	for _, d := range doors() {
@@ -168,6 +181,7 @@ func (s *Server) Register(g *grpc.Server) {
 	jobwardv1.RegisterAllowlistServiceServer(r, &allowlistService{s: s})
 	jobwardv1.RegisterDirectoryServiceServer(r, &directoryService{s: s})
 	jobwardv1.RegisterAuditServiceServer(r, &auditService{s: s})
+	jobwardv1.RegisterWatchServiceServer(r, &watchService{s: s})
 	if s.opt.Reflection {
 		reflection.Register(g)
 	}
@@ -179,5 +193,11 @@ func (s *Server) Registrar(g *grpc.Server) grpc.ServiceRegistrar { return regist
 
 // Drain ends the streams that callers hold open, with UNAVAILABLE: they are to
 // connect again, elsewhere. It is called when a server begins to stop gracefully,
-// which waits for them. Other calls go on.
-func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.drain) }) }
+// which waits for them. Sidecars that hold a lease are told, and their Watch streams end
+// when the feed is closed, or when they have let go. Other calls go on.
+func (s *Server) Drain() {
+	s.drainOnce.Do(func() {
+		s.feed.Moving()
+		close(s.drain)
+	})
+}

@@ -23,7 +23,7 @@ const maxSyncRecords = 5000
 func (d *directoryService) SyncWorld(stream grpc.ClientStreamingServer[jobwardv1.SyncWorldRequest, jobwardv1.SyncWorldResponse]) error {
 	ctx := stream.Context()
 	var sync *engine.Sync
-	var validateOnly bool
+	var header *jobwardv1.SyncHeader
 	for {
 		m, err := stream.Recv()
 		if err == io.EOF {
@@ -37,9 +37,9 @@ func (d *directoryService) SyncWorld(stream grpc.ClientStreamingServer[jobwardv1
 			if sync != nil {
 				return authz.Invalid("header", "comes once, in the first message")
 			}
-			validateOnly = part.Header.GetValidateOnly()
+			header = part.Header
 			sync, err = d.s.engine.BeginSync(actorOf(ctx, 0), engine.SyncOptions{
-				AsOf: authz.Revision(part.Header.GetAsOfRevision()), ValidateOnly: validateOnly,
+				AsOf: authz.Revision(header.GetAsOfRevision()), ValidateOnly: header.GetValidateOnly(),
 			})
 			err = about("header.as_of_revision", err)
 		case *jobwardv1.SyncWorldRequest_Records:
@@ -64,7 +64,7 @@ func (d *directoryService) SyncWorld(stream grpc.ClientStreamingServer[jobwardv1
 	return stream.SendAndClose(&jobwardv1.SyncWorldResponse{
 		Groups: differenceToProto(diff.Groups), Projects: differenceToProto(diff.Projects), Users: differenceToProto(diff.Users),
 		Memberships: differenceToProto(diff.Memberships), AllowlistEntriesRemoved: int64(diff.Entries), Samples: diff.Lines,
-		Commits: int32(diff.Commits), Receipt: receipt(diff.Revision, validateOnly),
+		Commits: int32(diff.Commits), Receipt: d.s.receipt(ctx, header, diff.Awaits()),
 	})
 }
 

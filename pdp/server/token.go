@@ -39,7 +39,7 @@ func (t *tokenService) Issue(ctx context.Context, in *jobwardv1.IssueRequest) (*
 	}
 	return &jobwardv1.IssueResponse{
 		Token: out.Token.Reveal(), ExpireTime: wire.StampToProto(out.Expires), ValidFor: wire.DurationToProto(t.s.left(out.Expires)),
-		Replaced: out.Replaced, Receipt: receipt(out.Revision, in.GetValidateOnly()),
+		Replaced: out.Replaced, Receipt: t.s.receipt(ctx, in, out.Awaits()),
 	}, nil
 }
 
@@ -58,7 +58,7 @@ func (t *tokenService) Revoke(ctx context.Context, in *jobwardv1.RevokeRequest) 
 	if err != nil {
 		return nil, err
 	}
-	resp := &jobwardv1.RevokeResponse{Receipt: receipt(out.Revision, req.ValidateOnly)}
+	resp := &jobwardv1.RevokeResponse{Receipt: t.s.receipt(ctx, in, out.Awaits())}
 	for _, item := range out.Items {
 		if req.ValidateOnly && item.Ending != engine.EndedBefore {
 			item.Revision = 0 // it would be this call's
@@ -96,11 +96,11 @@ func (t *tokenService) KeepAlive(ctx context.Context, in *jobwardv1.KeepAliveReq
 // Introspect implements jobwardv1.TokenServiceServer.
 func (t *tokenService) Introspect(ctx context.Context, in *jobwardv1.IntrospectRequest) (*jobwardv1.IntrospectResponse, error) {
 	s := t.s
-	digest, err := wire.Digest(s.opt.Tokens, in.GetToken())
+	digest, err := wire.ShownDigest(s.opt.Tokens, in.GetToken(), in.GetTokenDigest())
 	if err != nil {
 		return nil, err
 	}
-	if err := s.engine.AtLeast(authz.Revision(in.GetMinRevision())); err != nil {
+	if err := s.engine.Reached(in.GetEpoch(), authz.Revision(in.GetMinRevision())); err != nil {
 		return nil, err
 	}
 	if digest.IsZero() {
@@ -129,6 +129,7 @@ func (t *tokenService) Introspect(ctx context.Context, in *jobwardv1.IntrospectR
 // caller has closed its side.
 func (t *tokenService) Reconcile(stream grpc.ClientStreamingServer[jobwardv1.ReconcileRequest, jobwardv1.ReconcileResponse]) error {
 	var req *engine.ReconcileRequest
+	var header *jobwardv1.ReconcileHeader
 	for {
 		m, err := stream.Recv()
 		if err == io.EOF {
@@ -142,9 +143,10 @@ func (t *tokenService) Reconcile(stream grpc.ClientStreamingServer[jobwardv1.Rec
 			if req != nil {
 				return authz.Invalid("header", "comes once, in the first message")
 			}
+			header = part.Header
 			req = &engine.ReconcileRequest{
-				AsOf: authz.Revision(part.Header.GetAsOfRevision()), Runner: part.Header.GetRunnerId(),
-				Outcome: outcomeFromProto(part.Header.GetOutcome()), ValidateOnly: part.Header.GetValidateOnly(),
+				AsOf: authz.Revision(header.GetAsOfRevision()), Runner: header.GetRunnerId(),
+				Outcome: outcomeFromProto(header.GetOutcome()), ValidateOnly: header.GetValidateOnly(),
 			}
 		case *jobwardv1.ReconcileRequest_Running:
 			if req == nil {
@@ -170,7 +172,7 @@ func (t *tokenService) Reconcile(stream grpc.ClientStreamingServer[jobwardv1.Rec
 	return stream.SendAndClose(&jobwardv1.ReconcileResponse{
 		Finished: int64(len(out.Finished)), FinishedJobIds: firstIDs(out.Finished, maxNamed),
 		NotLive: int64(len(out.Dead)), NotLiveJobIds: firstIDs(out.Dead, maxNamed),
-		Younger: int64(out.Younger), Confirmed: int64(out.Confirmed), Receipt: receipt(out.Revision, req.ValidateOnly),
+		Younger: int64(out.Younger), Confirmed: int64(out.Confirmed), Receipt: t.s.receipt(stream.Context(), header, out.Awaits()),
 	})
 }
 

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/engine"
+)
+
+// receipt waits for the receipt of a change as long as the caller wants, and tells it. A
+// call that only validated changed nothing, and so is not effective.
+func (s *Server) receipt(ctx context.Context, in interface {
+	GetReceiptWait() jobwardv1.ReceiptWait
+	GetValidateOnly() bool
+}, a engine.Awaits) *jobwardv1.Receipt {
+	if in.GetValidateOnly() {
+		return wire.ReceiptToProto(lease.Receipt{Revision: a.Revision}, 0, 0)
+	}
+	wait := engine.WaitEffective
+	if in.GetReceiptWait() == jobwardv1.ReceiptWait_RECEIPT_WAIT_DURABLE {
+		wait = engine.WaitDurable
+	}
+	return receiptToProto(s.await(ctx, wait, a))
+}
+
+// await is [engine.Engine.Await], measured.
+func (s *Server) await(ctx context.Context, wait engine.Wait, a engine.Awaits) engine.Receipt {
+	r := s.engine.Await(ctx, wait, a)
+	if len(a.Each) == 0 && !a.All {
+		return r // there was nothing to wait for
+	}
+	outcome := outcomeNone
+	switch {
+	case !r.Effective && wait == engine.WaitDurable:
+		outcome = outcomeDurable
+	case !r.Effective:
+		outcome = outcomeTimedOut
+	case r.Lapsed > 0:
+		outcome = outcomeLapsed
+	case r.Acked > 0:
+		outcome = outcomeAcked
+	}
+	s.meters.watch.receipt(ctx, outcome, r.Elapsed)
+	return r
+}
+
+func receiptToProto(r engine.Receipt) *jobwardv1.Receipt {
+	return wire.ReceiptToProto(
+		lease.Receipt{Revision: r.Revision, Effective: r.Effective, Acked: r.Acked, Lapsed: r.Lapsed, Pending: r.Pending}, r.Quiet, r.Elapsed)
+}
+
+// maxEarly is how long before a call's deadline AwaitReceipt ends, so that its answer
+// arrives; a tenth of what it has when that is less.
+const maxEarly = 100 * time.Millisecond
+
+// untilDeadline gives the context that AwaitReceipt waits with.
+func untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/10)))
+}
+
+// AwaitReceipt implements jobwardv1.WatchServiceServer.
+func (w *watchService) AwaitReceipt(in *jobwardv1.AwaitReceiptRequest, stream grpc.ServerStreamingServer[jobwardv1.AwaitReceiptResponse]) error {
+	s, start := w.s, time.Now()
+	ctx, cancel := untilDeadline(stream.Context())
+	defer cancel()
+	var sent lease.Receipt
+	var failed error
+	send := func(r lease.Receipt) {
+		if failed != nil || r == sent {
+			return
+		}
+		sent = r
+		if failed = stream.Send(&jobwardv1.AwaitReceiptResponse{Receipt: wire.ReceiptToProto(r, s.feed.Quiet(), time.Since(start))}); failed != nil {
+			cancel()
+		}
+	}
+	last, err := s.feed.AwaitAll(ctx, authz.Revision(in.GetRevision()), send)
+	if err != nil {
+		return about("revision", err)
+	}
+	send(last)
+	return failed
+}
