@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 		{"the ack leaves before the removal (L11)", Fault{Lease: lease.FaultAckEarly}, storyRevoke},
 		{"an answer is installed past a change (L12)", Fault{Lease: lease.FaultOpenFill}, storyFill},
 		{"a check joins what was begun before a change (R4)", Fault{Lease: lease.FaultJoinAny}, storyJoin},
-		{"answers of another generation are installed (L2)", Fault{Lease: lease.FaultOldGeneration}, storyFill},
+		{"answers of another generation are installed (L2)", Fault{Lease: lease.FaultOldGeneration}, storyRestart},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, planted := range []bool{false, true} {
@@ -108,4 +108,20 @@ func storyJoin(t *testing.T, r *rig) bool {
 	d := r.check(t, ask("j1", 5))
 	wg.Wait()
 	return d.Allow
+}
+
+// storyRestart lets a PDP restart, and revoke, while an answer is on its way back: the
+// new incarnation does not know that anybody is interested.
+func storyRestart(t *testing.T, r *rig) bool {
+	p := r.pdps[0]
+	p.slow = 500 * time.Millisecond
+	var wg sync.WaitGroup
+	wg.Go(func() { r.check(t, ask("j1", 5)) })
+	time.Sleep(50 * time.Millisecond)
+	p.fall()
+	p.rise()
+	time.Sleep(250 * time.Millisecond)
+	p.revoke(t, "j1")
+	wg.Wait()
+	return r.check(t, ask("j1", 5)).Allow
 }

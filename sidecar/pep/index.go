@@ -25,7 +25,7 @@ type subject struct {
 // question, the outcome, and what they rest on besides the token's job.
 type ground struct {
 	target     authz.ProjectID
-	permission *string
+	permission string // one text for all grounds
 	extra      *extra // nil where all of it is zero
 	keys       []uint32
 	id         uint32
@@ -48,7 +48,7 @@ type extra struct {
 }
 
 func (g *ground) asks(q *question) bool {
-	return g.target == q.target.ID && g.surface == q.surface && *g.permission == string(q.permission) && g.path() == q.target.Path
+	return g.target == q.target.ID && g.surface == q.surface && g.permission == string(q.permission) && g.path() == q.target.Path
 }
 
 func (g *ground) path() string {
@@ -59,7 +59,7 @@ func (g *ground) path() string {
 }
 
 func (g *ground) same(o *ground) bool {
-	if g.target != o.target || *g.permission != *o.permission || g.surface != o.surface || g.reason != o.reason || g.role != o.role ||
+	if g.target != o.target || g.permission != o.permission || g.surface != o.surface || g.reason != o.reason || g.role != o.role ||
 		g.need != o.need || g.feature != o.feature || g.found != o.found || g.instance != o.instance || (g.extra == nil) != (o.extra == nil) ||
 		!slices.Equal(g.keys, o.keys) {
 		return false
@@ -72,7 +72,7 @@ func (g *ground) same(o *ground) bool {
 const (
 	entryBytes   = 48 + 10
 	subjectBytes = 96 + 30
-	groundBytes  = 64 + 8 + 24
+	groundBytes  = 80 + 8 + 24
 	extraBytes   = 96
 	keyBytes     = 80 // of a key that something rests on
 	restBytes    = 10 // of one ground resting on one key
@@ -92,7 +92,7 @@ type index struct {
 	free      []uint32 // free places in grounds
 	instances int      // grounds that rest on the instance
 
-	names  map[string]*string // permissions
+	names  map[string]string // permissions
 	bytes  int64
 	unused map[authz.Key]struct{} // keys that lost their last entry
 }
@@ -108,7 +108,7 @@ type dependency struct {
 func (x *index) init(seed uint64) {
 	*x = index{
 		seed: seed, jobs: map[authz.Key]*subject{}, keyAt: map[authz.Key]uint32{}, same: map[uint64]uint32{},
-		names: map[string]*string{}, unused: map[authz.Key]struct{}{},
+		names: map[string]string{}, unused: map[authz.Key]struct{}{},
 	}
 }
 
@@ -234,7 +234,7 @@ func (g *ground) size() int64 {
 }
 
 func (x *index) hashGround(g *ground) uint64 {
-	h := fold(x.seed^uint64(g.target), hashString(x.seed, *g.permission))
+	h := fold(x.seed^uint64(g.target), hashString(x.seed, g.permission))
 	h = fold(h, uint64(g.surface)|uint64(g.reason)<<8|uint64(g.role)<<16|uint64(g.need)<<24|uint64(g.feature)<<32)
 	if g.extra != nil {
 		h = fold(h^uint64(g.extra.leads), hashString(x.seed, g.extra.path))
@@ -245,16 +245,15 @@ func (x *index) hashGround(g *ground) uint64 {
 	return h
 }
 
-func (x *index) name(s string) *string {
+func (x *index) name(s string) string {
 	if p, ok := x.names[s]; ok {
 		return p
 	}
 	if len(x.names) >= 4096 { // more than any catalogue has; what is in use stays where it is
 		clear(x.names)
 	}
-	p := &s
-	x.names[s] = p
-	return p
+	x.names[s] = s
+	return s
 }
 
 // dependency gives the place of a key that something is about to rest on.

@@ -36,7 +36,7 @@ type useShard struct {
 // use is a kind of answer, as reports tell them apart.
 type use struct {
 	source, target authz.ProjectID
-	permission     *string
+	permission     string
 	reason         authz.Reason
 }
 
@@ -123,7 +123,7 @@ func (u *uses) take(now lease.Instant) (list []Access, dropped int64) {
 	for k, t := range u.waiting {
 		last := lease.Instant(t.last>>1) << tickBits
 		list = append(list, Access{
-			Source: k.source, Target: k.target, Permission: authz.Permission(*k.permission), Reason: k.reason,
+			Source: k.source, Target: k.target, Permission: authz.Permission(k.permission), Reason: k.reason,
 			Count: t.count, LastAge: max(now.Sub(last), 0),
 		})
 	}
