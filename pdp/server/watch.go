@@ -77,17 +77,22 @@ func (s *Server) held(ctx context.Context, drain <-chan struct{}, sides ...func(
 
 // readHello reads the hello with all its keys. More of them than are kept of a
 // generation are read and forgotten: their holder starts empty.
-func (s *Server) readHello(ctx context.Context, stream grpc.BidiStreamingServer[jobwardv1.WatchRequest, jobwardv1.WatchResponse]) (about feed.About, h lease.Hello, err error) {
+func (s *Server) readHello(ctx context.Context, stream grpc.BidiStreamingServer[jobwardv1.WatchRequest, jobwardv1.WatchResponse]) (feed.About, lease.Hello, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxHello, errHelloTooSlow())
 	defer cancel()
-	err = s.held(ctx, s.drain, func(context.Context, func(error)) (err error) {
-		about, h, err = helloOf(stream.Recv, s.opt.MaxInterest)
-		return err
+	// On the heap and not in the results, because a goroutine that came too late may still
+	// write to it.
+	read := new(struct {
+		about feed.About
+		hello lease.Hello
 	})
-	if err != nil { // the goroutine may still be there
+	if err := s.held(ctx, s.drain, func(context.Context, func(error)) (err error) {
+		read.about, read.hello, err = helloOf(stream.Recv, s.opt.MaxInterest)
+		return err
+	}); err != nil {
 		return feed.About{}, lease.Hello{}, err
 	}
-	return about, h, nil
+	return read.about, read.hello, nil
 }
 
 func helloOf(recv func() (*jobwardv1.WatchRequest, error), maxKeys int) (about feed.About, h lease.Hello, err error) {
