@@ -212,7 +212,7 @@ func (f *Feed) Start(ctx context.Context, store state.Store) error {
 	f.calm = now >= f.quiet
 	f.grantor = lease.NewGrantor(lease.GrantorConfig{
 		Term: f.opt.Term, Head: f.head, Rules: f.opt.Rules, Quiet: f.quiet, Recent: recent, RecentFrom: from,
-		MaxInterest: f.opt.MaxInterest, MaxQueue: f.opt.MaxQueue, OnReceipt: f.changed, Draw: f.opt.Draw, Fault: f.opt.Fault,
+		MaxInterest: f.opt.MaxInterest, MaxQueue: f.opt.MaxQueue, MaxRecent: f.opt.MaxRecent, OnReceipt: f.changed, Draw: f.opt.Draw, Fault: f.opt.Fault,
 	})
 	f.ran.Go(f.run)
 	return nil

@@ -16,9 +16,9 @@ const DefaultMaxGenerations = 20_000
 type Options struct {
 	// Term is how long a lease is, up to lease.MaxTerm.
 	Term time.Duration
-	// MaxInterest and MaxQueue are those of lease.GrantorConfig, MaxGenerations bounds
-	// the generations that live at one time.
-	MaxInterest, MaxQueue, MaxGenerations int
+	// MaxInterest, MaxQueue and MaxRecent are those of lease.GrantorConfig, MaxGenerations
+	// bounds the generations that live at one time.
+	MaxInterest, MaxQueue, MaxRecent, MaxGenerations int
 	// Now is a clock that counts while the machine sleeps (PROTOCOL R11). It must be set.
 	Now func() lease.Instant
 	// Rules names the rules that are judged by: entries are carried over only between PDPs
