@@ -4,9 +4,11 @@ import (
 	"time"
 
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/token"
+	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/policy"
 )
 
@@ -22,6 +24,11 @@ const (
 	maxTimeout     = 31 * 24 * time.Hour // what an Issue can ask for
 	minAudit       = time.Hour
 	maxShutdown    = 10 * time.Minute
+	minTerm        = time.Second
+	minInterest    = 1000
+	minQueue       = 16
+	minCanary      = time.Second
+	maxCanary      = time.Hour
 )
 
 // plan is what the settings come to once everything that they name outside the data directory has been read.
@@ -71,6 +78,16 @@ func (p *plan) checkNumbers(f *settings.Findings) {
 		"%s is less than 1m: callers would do little but connect; 0 lets connections live", settings.Brief(p.MaxConnectionAge))
 	f.Need(p.ShutdownDelay >= 0 && p.ShutdownDelay <= maxShutdown, "shutdown-delay", "%s is not between 0s and %s", settings.Brief(p.ShutdownDelay), settings.Brief(maxShutdown))
 	f.Need(p.ShutdownGrace > 0 && p.ShutdownGrace <= maxShutdown, "shutdown-grace", "%s is not above zero and at most %s", settings.Brief(p.ShutdownGrace), settings.Brief(maxShutdown))
+	f.Need(p.LeaseTerm >= minTerm && p.LeaseTerm <= lease.MaxTerm, "lease-term", "%s is not between %s and %s",
+		settings.Brief(p.LeaseTerm), settings.Brief(minTerm), settings.Brief(lease.MaxTerm))
+	f.Need(p.MaxInterest >= minInterest, "max-interest", "%d is less than what one busy sidecar rests on; at least %d", p.MaxInterest, minInterest)
+	f.Need(p.LeaseQueue >= minQueue, "lease-queue", "%d is so little that healthy sidecars would be cut off; at least %d", p.LeaseQueue, minQueue)
+	f.Need(p.MaxSidecars > 0, "max-sidecars", "%d is not above zero", p.MaxSidecars)
+	f.Need(p.CanaryProject >= 0 && p.CanaryProject <= authz.MaxID, "canary-project", "%d is no project id", p.CanaryProject)
+	f.Need(p.CanaryUser >= 0 && p.CanaryUser <= authz.MaxID, "canary-user", "%d is no user id", p.CanaryUser)
+	f.Need((p.CanaryProject == 0) == (p.CanaryUser == 0), "canary-project", "the canary needs a project and a user: set canary-project and canary-user, or neither")
+	f.Need(p.CanaryEvery >= minCanary && p.CanaryEvery <= maxCanary, "canary-every", "%s is not between %s and %s",
+		settings.Brief(p.CanaryEvery), settings.Brief(minCanary), settings.Brief(maxCanary))
 	f.Need(p.SocketMode >= 0o600, "socket-mode", "%s keeps the PDP's own user out; 0600 to 0777", p.SocketMode)
 	var err error
 	p.tokens, err = token.NewFormat(p.TokenPrefix, p.OlderTokenPrefixes...)

@@ -93,6 +93,27 @@ type Config struct {
 	// AuditSample keeps one of so many allowed decisions in the audit log; 0 keeps none. Changes and denials are always kept.
 	AuditSample int `default:"0" placeholder:"N" group:"Audit" help:"Keep one of N allowed decisions; 0: none. Changes and denials are always kept."`
 
+	// LeaseTerm is how long a sidecar may believe its cache without hearing from the PDP, 1s to 60s. Longer, and what a sidecar has cached is answered for
+	// longer when the PDP is gone; but the receipt of a revocation waits for so long for a sidecar that is silent, and so does every receipt after the PDP
+	// was killed.
+	LeaseTerm time.Duration `default:"5s" placeholder:"DURATION" group:"Sidecars" help:"How long a sidecar may believe its cache without hearing from the PDP: longer is more availability, and slower receipts when one is silent."`
+	// MaxInterest is how many things that cached answers rest on are remembered of one sidecar, one by one, at least 1000. Each takes about 100 bytes. A
+	// sidecar that holds more is told of changes by 4096 buckets of each kind: it drops more than it would have to, never less.
+	MaxInterest int `default:"500000" placeholder:"N" group:"Sidecars" help:"Dependencies remembered of one sidecar one by one; more are kept in buckets."`
+	// LeaseQueue is how many messages may wait for a sidecar, and how many invalidations it may leave unconfirmed, at least 16. One that is slower is cut
+	// off: its lease runs out, and it starts anew.
+	LeaseQueue int `default:"4096" placeholder:"N" group:"Sidecars" help:"Messages that may wait for one sidecar before it is cut off."`
+	// MaxSidecars bounds the leases that live at one time. A sidecar that connects again has two until its old one has ended.
+	MaxSidecars int `default:"20000" placeholder:"N" group:"Sidecars" help:"Leases that live at one time."`
+	// CanaryProject and CanaryUser, when both are set, switch the canary on: for each sidecar that takes part the PDP issues a token for a job of
+	// this project, caused by this user, which can ask about its own job and do nothing else; sees it allowed from the sidecar's cache; revokes it; and measures
+	// until it is denied. See the metrics jobward.canary.*. Each run leaves two changes in the history.
+	CanaryProject int64 `placeholder:"ID" group:"Sidecars" help:"Project of the canary's jobs. Off unless canary-user is set, too."`
+	// CanaryUser is whom the canary's jobs act for; it needs no role anywhere.
+	CanaryUser int64 `placeholder:"ID" group:"Sidecars" help:"User of the canary's jobs. Off unless canary-project is set, too."`
+	// CanaryEvery is how often each sidecar is measured, 1s to 1h.
+	CanaryEvery time.Duration `default:"30s" placeholder:"DURATION" group:"Sidecars" help:"How often the canary measures each sidecar."`
+
 	// MaxMessageSize bounds what one call may send, 64KiB to 64MiB. Directory batches are the largest.
 	MaxMessageSize settings.Size `default:"8MiB" placeholder:"SIZE" group:"Limits" help:"Largest message taken from a caller."`
 	// MaxUnknownTokens is how many tokens that nobody has one caller may show in a second. Beyond it the answer is "could not decide" instead of "unknown";
@@ -107,7 +128,8 @@ type Config struct {
 	// ShutdownDelay is how long the PDP goes on serving after it has said that it is not ready, so that load balancers notice. Development mode does
 	// not wait.
 	ShutdownDelay time.Duration `default:"5s" placeholder:"DURATION" group:"Stop" help:"Serve on for so long after saying not ready."`
-	// ShutdownGrace is how long calls under way have to finish before they are cut off.
+	// ShutdownGrace is how long calls under way have to finish before they are cut off, and sidecars to move to another PDP or to let their leases run
+	// out. When they have, the next start need not wait for leases that it knows nothing of; so it is better longer than LeaseTerm.
 	ShutdownGrace time.Duration `default:"10s" placeholder:"DURATION" group:"Stop" help:"Time for calls under way to finish."`
 
 	// LogFormat is text, json, or auto: text on a terminal and JSON otherwise. Logs go to standard error.

@@ -66,6 +66,11 @@ func Run(ctx context.Context, opt Options) error {
 		d.log.Info("stopped")
 		return err
 	case err := <-d.failed:
+		if errors.As(err, &historyError{}) {
+			// Nobody is answered any more from a history that was replaced (R13). It waits for handlers, and nobody waits for it.
+			go d.grpc.Stop()
+			d.log.Error(err.Error())
+		}
 		return errors.Join(err, d.stops.Stop())
 	case <-d.store.Failed():
 		// Nothing more is answered or written, and nothing is closed in order (P4).
@@ -78,6 +83,18 @@ func Run(ctx context.Context, opt Options) error {
 // errStoreFailed ends the process: whether the last write is durable can only be told by opening the store again.
 var errStoreFailed = errors.New("the store cannot tell any more what is durable, so the process stops at once: " +
 	"find out why writing to the data directory failed (see the log), then start again, which looks at everything")
+
+// historyError ends the process because a sidecar has seen what this store does not hold.
+type historyError struct{ cause error }
+
+// Error says what to do.
+func (e historyError) Error() string {
+	return "a sidecar has proof of a history that this store does not hold, so the store was replaced by an older or another one, and what it allows may have been " +
+		"revoked since: nothing is answered any more. Put the newer data directory back in place. The proof: " + e.cause.Error()
+}
+
+// Unwrap gives the proof.
+func (e historyError) Unwrap() error { return e.cause }
 
 // daemon is a PDP that is starting, running or stopping. Its fields are set by start and not changed afterwards.
 type daemon struct {

@@ -7,6 +7,7 @@ import (
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/telemetry"
+	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/server"
 )
 
@@ -14,6 +15,7 @@ import (
 func (d *daemon) newServer(callers identity.Authenticator) (err error) {
 	opt := server.Options{
 		Engine: d.engine, Tokens: d.tokens, Callers: callers, MaxMessage: int(d.MaxMessageSize), MaxUnknown: d.MaxUnknownTokens,
+		MaxInterest: d.MaxInterest, Canary: server.Canary{Project: authz.ProjectID(d.CanaryProject), User: authz.UserID(d.CanaryUser), Every: d.CanaryEvery},
 		Reflection: d.Reflection, Version: telemetry.Version(), Logger: d.log, Meters: d.telemetry.Meters, Propagator: d.telemetry.Propagator,
 	}
 	if d.telemetry.Tracing {

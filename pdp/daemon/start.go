@@ -18,6 +18,7 @@ import (
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
@@ -102,6 +103,10 @@ func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 	d.engine, err = engine.New(ctx, engine.Options{
 		Store: d.store, Tokens: d.tokens, MaxTimeout: d.MaxTimeout, DefaultTimeout: d.DefaultTimeout, Retention: d.Retention,
 		AuditRetention: d.AuditRetention, AuditSample: d.AuditSample, Logger: d.log,
+		Feed: feed.Options{
+			Term: d.LeaseTerm, MaxInterest: d.MaxInterest, MaxQueue: d.LeaseQueue, MaxGenerations: d.MaxSidecars,
+			OnHistory: func(err error) { d.fail(historyError{err}) },
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
@@ -109,6 +114,9 @@ func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 	d.stops.Add(func() error { d.engine.Close(); return nil })
 	mark, _ := d.store.Head()
 	d.log.Info("loaded the store", "mark", mark.String(), "took", time.Since(began).Round(time.Millisecond).String())
+	if quiet := d.engine.Feed().Quiet(); quiet > 0 {
+		d.log.Info("sidecars may hold leases from before this start; until they have ended no receipt is effective", "at_most", settings.Brief(quiet))
+	}
 	if err := d.measure(); err != nil {
 		return err
 	}
@@ -163,7 +171,8 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 	if err := d.newServer(auth); err != nil {
 		return err
 	}
-	d.stops.Add(func() error { d.cutOff(); return nil })
+	d.stops.Add(func() error { d.stopServing(); return nil })
+	d.stops.Background(d.services.RunCanary)
 	for _, l := range d.listeners {
 		go func() {
 			if err := d.grpc.Serve(l); err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"time"
 
 	"github.com/jobward/jobward/internal/serving"
@@ -9,6 +10,9 @@ import (
 
 // drain takes the PDP out of service: whoever asks is told that it is not ready, then, when load balancers had time to notice, new calls
 // are sent away and those under way finish. What has not finished after the grace is cut off.
+//
+// Sidecars are told to move. Their streams stand until every lease was given up or has run out, so that revocations under way still get their receipts;
+// when all have, the next start knows that nobody believes anything any more (PROTOCOL R1).
 func (d *daemon) drain() {
 	d.phase.Set("stopping")
 	d.health.Shutdown()
@@ -18,6 +22,30 @@ func (d *daemon) drain() {
 	}
 	d.services.Drain() // streams that callers hold open: they would not end by themselves
 	d.health.Drain()
+	leases := make(chan struct{})
+	go func() {
+		defer close(leases)
+		// Not all of the grace, so that the streams that stand until then end by themselves.
+		d.endLeases(d.ShutdownGrace * 9 / 10)
+	}()
+	d.cutOff()
+	<-leases
+}
+
+// endLeases grants no more leases and waits for the ends of those that are out.
+func (d *daemon) endLeases(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := d.engine.Feed().Close(ctx); err != nil {
+		d.log.Warn("that all leases have ended could not be recorded: the next start waits for the longest one", "error", err)
+	}
+}
+
+// stopServing is for a stop without a drain.
+func (d *daemon) stopServing() {
+	d.services.Drain()
+	d.health.Drain()
+	d.endLeases(0)
 	d.cutOff()
 }
 
