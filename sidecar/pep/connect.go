@@ -149,6 +149,19 @@ func (d *Decider) try(s *search, endpoint string) bool {
 	return false
 }
 
+// patience is how long one attempt may take. While a lease runs there should be time for
+// another endpoint after it.
+func (d *Decider) patience() time.Duration {
+	const least = 250 * time.Millisecond
+	d.mu.Lock()
+	left := d.holder.Remaining(d.now())
+	d.mu.Unlock()
+	if left == 0 {
+		return d.cfg.CallTimeout
+	}
+	return min(max(left/3, least), d.cfg.CallTimeout)
+}
+
 // connect opens a stream and waits until its generation is in force.
 func (d *Decider) connect(endpoint string) error {
 	pdp, err := d.transport.Open(endpoint)
@@ -156,7 +169,7 @@ func (d *Decider) connect(endpoint string) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(d.ctx)
-	timer := time.AfterFunc(d.cfg.CallTimeout, cancel)
+	timer := time.AfterFunc(d.patience(), cancel)
 	defer timer.Stop()
 	stream, err := pdp.Watch(ctx)
 	if err != nil {

@@ -35,6 +35,7 @@ type fakePDP struct {
 	life    time.Duration // of tokens
 
 	down     bool                // nothing gets through, and what stands is cut
+	waits    bool                // after a restart, for leases it may have forgotten (R1)
 	deaf     bool                // renewals are not looked at
 	slow     time.Duration       // of each answer, after it was judged
 	before   time.Duration       // of each answer, before it is judged
@@ -69,9 +70,11 @@ func (p *fakePDP) boot() {
 		s.cut()
 	}
 	p.streams = map[lease.Generation]*fakeStream{}
-	p.grantor = lease.NewGrantor(lease.GrantorConfig{
-		Term: p.term, Head: p.mark(), Rules: 7, Draw: p.draw.Uint64,
-	})
+	cfg := lease.GrantorConfig{Term: p.term, Head: p.mark(), Rules: 7, Draw: p.draw.Uint64}
+	if p.grantor != nil && p.waits {
+		cfg.Quiet = p.now().Add(lease.GrantorTerm(p.term))
+	}
+	p.grantor = lease.NewGrantor(cfg)
 }
 
 func (p *fakePDP) mark() lease.Mark {
@@ -115,18 +118,22 @@ func (p *fakePDP) revoke(t testing.TB, job authz.JobID) lease.Receipt {
 
 func (p *fakePDP) receipt(t testing.TB, rev authz.Revision) lease.Receipt {
 	for range 100_000 {
-		p.mu.Lock()
-		p.grantor.Tick(p.now())
-		p.pump()
-		r := p.grantor.Receipt(p.now(), rev)
-		p.mu.Unlock()
-		if r.Effective {
+		if r, ok := p.settled(rev); ok {
 			return r
 		}
 		time.Sleep(time.Millisecond)
 	}
 	t.Fatal("no receipt")
 	return lease.Receipt{}
+}
+
+func (p *fakePDP) settled(rev authz.Revision) (lease.Receipt, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grantor.Tick(p.now())
+	p.pump()
+	r := p.grantor.Receipt(p.now(), rev)
+	return r, r.Effective
 }
 
 // judge answers a question: job "j7" of project 100 and user 7 has the token "j7".

@@ -15,6 +15,8 @@ const (
 	CodeNoPDP = "NO_PDP"
 	// CodePDPSilent: the PDP did not answer in time.
 	CodePDPSilent = "PDP_SILENT"
+	// CodePDPRefuses: the PDP does not take this Decider for a sidecar, or has a fault.
+	CodePDPRefuses = "PDP_REFUSES"
 	// CodeBehind: the PDP answered from before what this Decider has seen.
 	CodeBehind = "BEHIND"
 	// CodeClosed: the Decider was closed.
@@ -287,8 +289,12 @@ func (d *Decider) explain(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
 		return &authz.Error{Kind: authz.KindUnavailable, Code: CodePDPSilent, Message: "the policy decision point did not answer in time", Cause: err}
-	case errors.As(err, &e) && e.Kind != authz.KindCanceled:
+	case !errors.As(err, &e) || e.Kind == authz.KindCanceled:
+	case e.Kind == authz.KindInvalid || e.Kind == authz.KindUnavailable || e.Kind == authz.KindExhausted:
 		return e
+	default:
+		// "Not authenticated" and the like are about this Decider and not about its caller.
+		return &authz.Error{Kind: authz.KindInternal, Code: CodePDPRefuses, Message: "the policy decision point refuses to answer this client", Cause: e}
 	}
 	return &authz.Error{Kind: authz.KindUnavailable, Code: CodeNoPDP, Message: "the policy decision point did not answer", Cause: err}
 }

@@ -7,7 +7,9 @@ package peptest
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -57,6 +59,10 @@ type PDP struct {
 	listener *bufconn.Listener
 	conn     *grpc.ClientConn
 	clock    clock.Source
+
+	mu    sync.Mutex
+	out   bool // nobody reaches it
+	conns []net.Conn
 }
 
 // DefaultTerm is that of leases here: short, so that tests of an outage are.
@@ -110,6 +116,32 @@ func (p *PDP) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return p.listener.DialContext(ctx)
 }
 
+// Dial connects to the PDP, unless there is an [PDP.Outage].
+func (p *PDP) Dial(ctx context.Context, address string) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.out {
+		return nil, errors.New("peptest: an outage")
+	}
+	c, err := p.dial(ctx, address)
+	if err == nil {
+		p.conns = append(p.conns, c)
+	}
+	return c, err
+}
+
+// Outage makes the PDP unreachable for Deciders, whose connections break, or reachable
+// again. Its own API, and so Issue and Revoke, stay within reach.
+func (p *PDP) Outage(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = on
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
+
 func world() []state.Record {
 	lets := state.Entry{Caller: authz.InProject(App), Entry: policy.Entry{Default: true}}
 	return []state.Record{
@@ -130,7 +162,7 @@ func world() []state.Record {
 
 // Config gives what reaches this PDP; the rest is the caller's to fill in.
 func (p *PDP) Config() pep.Config {
-	return pep.Config{Addresses: []string{"peptest:7420"}, Development: true, Dial: p.dial, Clock: p.clock, Name: "peptest"}
+	return pep.Config{Addresses: []string{"peptest:7420"}, Development: true, Dial: p.Dial, Clock: p.clock, Name: "peptest"}
 }
 
 // Decider gives a Decider of this PDP that has a lease. It is closed with the test.

@@ -3,6 +3,7 @@ package peptest_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/pep"
 	"github.com/jobward/jobward/sidecar/pep/peptest"
 )
 
@@ -63,6 +65,88 @@ func testPDP(t *testing.T) {
 	if c := d.Counters(); c.Leases != 1 || c.Lapses != 0 || c.Failed != 0 {
 		t.Errorf("%+v", c)
 	}
+}
+
+// P2 over gRPC: an outage that is shorter than the lease is not seen, a longer one denies.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pdp := peptest.Start(t)
+		d := pdp.Decider()
+		q := question(d, pdp.Issue("job-1", peptest.App, peptest.Dev), peptest.Lib)
+		want := func(reason authz.Reason, cached bool) {
+			t.Helper()
+			if out, err := d.Check(context.Background(), q); err != nil || out.Reason != reason || out.Cached != cached {
+				t.Errorf("%v, cached %v, %v; want %v, cached %v", out.Reason, out.Cached, err, reason, cached)
+			}
+		}
+		want(authz.AllowedListed, false)
+		time.Sleep(2 * peptest.DefaultTerm) // until the Decider knows the revision that the token was issued at
+		pdp.Outage(true)
+		time.Sleep(300 * time.Millisecond)
+		want(authz.AllowedListed, true)
+		pdp.Outage(false)
+		time.Sleep(3 * peptest.DefaultTerm)
+		want(authz.AllowedListed, true) // carried over
+		pdp.Outage(true)
+		pdp.Revoke("job-1") // waits until the lease is over
+		want(authz.LeaseLapsed, false)
+		pdp.Outage(false)
+		time.Sleep(6 * time.Second)
+		want(authz.JobNotRunning, false)
+		if c := d.Counters(); c.Carried != 1 || c.Lapses != 1 || c.Leases != 3 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// P6 over gRPC: a PDP with another history is not believed, also by the next process.
+func TestAnotherHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pdps := []*peptest.PDP{peptest.Start(t), peptest.Start(t)}
+		cfg := pdps[0].Config()
+		cfg.Addresses = []string{"pdp0:1", "pdp1:1"}
+		cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return pdps[address[3]-'0'].Dial(ctx, address)
+		}
+		cfg.StateDir = t.TempDir()
+		ctx := context.Background()
+		d, err := pep.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pep.New(cfg); err == nil {
+			t.Error("two Deciders share a state directory")
+		}
+		if err := d.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+		first := d.Status()
+		good := int(first.Endpoint[3] - '0')
+		time.Sleep(3 * time.Second)
+		pdps[good].Outage(true)
+		time.Sleep(time.Minute)
+		if s := d.Status(); s.Live || s.Refused == nil || d.Counters().HistoryRefused == 0 {
+			t.Errorf("%+v", s)
+		}
+		if err := d.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if d, err = pep.New(cfg); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if s := d.Status(); s.Live || s.Seen.Epoch == 0 || s.Seen.ID != first.Seen.ID {
+			t.Errorf("%+v", s)
+		}
+		pdps[good].Outage(false)
+		time.Sleep(time.Minute)
+		if s := d.Status(); !s.Live || int(s.Endpoint[3]-'0') != good {
+			t.Errorf("%+v", s)
+		}
+		if err := d.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // A service that asks whether jobs may read its packages, and its test.
