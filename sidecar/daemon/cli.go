@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
@@ -36,6 +37,7 @@ func program() *settings.Program {
 // Main is the program sidecar. It ends when ctx does and returns the exit code. Arguments do not include the program's name; environ is that of
 // os.Environ.
 func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	runtime.MemProfileRate = 0 // its table takes more than the decisions of a small cache, and nobody reads it
 	return program().Exit(stderr, verb(ctx, args, environ, stdout, stderr))
 }
 

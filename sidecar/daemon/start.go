@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/grpc"
@@ -57,22 +55,6 @@ func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
 		return nil
 	})
 	return nil
-}
-
-// collectAt is how much garbage there may be beside what lives, in percent. A sidecar shares its machine with what it stands beside, and makes
-// nearly no garbage on the hot path: less than Go's 100 costs little here and saves a quarter of the memory (BenchmarkMemory).
-const collectAt = 50
-
-// limitMemory tells the collector what was asked for. GOGC and GOMEMLIMIT go before it, because who sets them means this very process.
-func (d *daemon) limitMemory() {
-	if os.Getenv("GOGC") == "" {
-		before := debug.SetGCPercent(collectAt)
-		d.stops.Add(func() error { debug.SetGCPercent(before); return nil })
-	}
-	if d.MemoryLimit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		before := debug.SetMemoryLimit(int64(d.MemoryLimit))
-		d.stops.Add(func() error { debug.SetMemoryLimit(before); return nil })
-	}
 }
 
 // startHealth takes the address for health, so that machines can tell "alive and waiting" from "dead".

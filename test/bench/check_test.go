@@ -82,9 +82,15 @@ type child struct {
 	conn *grpc.ClientConn
 }
 
+// start starts this test binary as another program.
 func start(b *testing.B, env []string, addr string, args ...string) *child {
 	b.Helper()
-	cmd := exec.Command(os.Args[0], args...)
+	return startProgram(b, os.Args[0], env, addr, args...)
+}
+
+func startProgram(b *testing.B, path string, env []string, addr string, args ...string) *child {
+	b.Helper()
+	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
 	var errout bytes.Buffer
 	cmd.Stderr = &errout

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ func BenchmarkSidecar(b *testing.B) {
 
 func benchSidecar(b *testing.B, network string) {
 	dir := b.TempDir()
-	side, issue := startSidecar(b, dir, place(b, network, filepath.Join(dir, "sidecar")))
+	side, issue := startSidecar(b, os.Args[0], dir, place(b, network, filepath.Join(dir, "sidecar")))
 	ours := jobwardv1.NewDecisionServiceClient(side.conn)
 	req := &jobwardv1.CheckRequest{Token: issue("bench"), TargetProjectId: 14, Permission: "read_packages"}
 	answer := cachedAnswer(b, ours, req)
@@ -80,7 +81,7 @@ func benchSidecar(b *testing.B, network string) {
 }
 
 // startSidecar starts a PDP and a sidecar that calls it, in processes of their own, and gives the sidecar and what makes tokens.
-func startSidecar(b *testing.B, dir, at string, args ...string) (side *child, issue func(job string) string) {
+func startSidecar(b *testing.B, program, dir, at string, args ...string) (side *child, issue func(job string) string) {
 	b.Helper()
 	pdpAt := "unix:" + filepath.Join(dir, "pdp")
 	pdp := start(b, []string{childEnv + "=pdp"}, pdpAt, "--data-dir", filepath.Join(dir, "data"), "--grpc-addr", pdpAt, "--admin-addr", "off",
@@ -94,7 +95,11 @@ func startSidecar(b *testing.B, dir, at string, args ...string) (side *child, is
 		}
 		return issued.Token
 	}
-	side = start(b, []string{childEnv + "=sidecar"}, strings.TrimPrefix(at, "tcp:"), append([]string{"--state-dir", filepath.Join(dir, "state"),
+	var env []string // the shipped program would take ours for a setting
+	if program == os.Args[0] {
+		env = []string{childEnv + "=sidecar"}
+	}
+	side = startProgram(b, program, env, strings.TrimPrefix(at, "tcp:"), append([]string{"--state-dir", filepath.Join(dir, "state"),
 		"--listen", strings.TrimPrefix(at, "tcp:"), "--health-addr", "127.0.0.1:0", "--pdp-addr", pdpAt, "--shutdown-delay", "0s"}, args...)...)
 	return side, issue
 }
@@ -142,7 +147,11 @@ func (w *watchful) p99() float64 {
 // and tells what the process has resident. Target: at most 40 MiB.
 func BenchmarkSidecarMemory(b *testing.B) {
 	dir := b.TempDir()
-	side, issue := startSidecar(b, dir, "unix:"+filepath.Join(dir, "sidecar"))
+	shipped := filepath.Join(dir, "shipped") // this test binary is larger, and would tell of the difference
+	if out, err := exec.Command("go", "build", "-o", shipped, "github.com/jobward/jobward/sidecar").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	side, issue := startSidecar(b, shipped, dir, "unix:"+filepath.Join(dir, "sidecar"))
 	c := jobwardv1.NewDecisionServiceClient(side.conn)
 	cachedAnswer(b, c, &jobwardv1.CheckRequest{Token: issue("first"), TargetProjectId: 14, Permission: "read_packages"})
 	empty := side.resident(b)
