@@ -28,6 +28,7 @@ type Decider struct {
 	// replaced under the lock, after whatever the same message asked to be removed.
 	lease  atomic.Pointer[lease.Lease]
 	format atomic.Pointer[token.Format] // of the newest welcome
+	_      [64]byte                     // what every answer reads stays clear of what is written
 	uses   uses
 	counts counts
 	marks  marks
