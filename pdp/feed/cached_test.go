@@ -167,7 +167,7 @@ func (g *gen) swap(put func(state.Record)) {
 func TestCachedEqualsFresh(t *testing.T) {
 	g := newGen(t)
 	n, changes := 0, 0
-	for n < *comparisons {
+	for n < fewer(*comparisons) {
 		c := newCache(t, g, Options{MaxInterest: pick(g, 0, 0, 50)}) // 50: kept in buckets (R18)
 		for range 400 {
 			c.step()

@@ -176,6 +176,12 @@ func TestCarriedOver(t *testing.T) {
 			t.Errorf("%+v", ms)
 		}
 		b.end()
+		// A planted bug: it is told of changes one revision too late.
+		b = startBench(t, b.store.Reopen(), Options{Now: now, Rules: 3, Fault: lease.FaultResumeLate})
+		if ms := b.next(b.open(hello)); !ms[0].Vouched || len(ms) != 2 {
+			t.Errorf("FaultResumeLate shows nothing: %+v", ms)
+		}
+		b.end()
 		offline(&state.Group{ID: 1, Name: "g"}, jobA)
 		if ms := b.next(b.open(hello)); ms[0].Vouched {
 			t.Errorf("%+v", ms)

@@ -284,7 +284,7 @@ func TestNoStaleAllow(t *testing.T) {
 		s = uint64(time.Now().UnixNano())
 	}
 	t.Logf("begin at -seed %d (what the scheduler does is not in it)", s)
-	for n := range uint64(3) {
+	for n := range uint64(fewer(3)) {
 		w := live(t, s+n, Options{MaxQueue: 60})
 		if w.stale.Load() > 0 {
 			t.Errorf("%d of %d answers from caches were stale allows", w.stale.Load(), w.hits.Load())

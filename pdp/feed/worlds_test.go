@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,16 @@ var (
 	comparisons = flag.Int("comparisons", 1_200_000, "cached answers to compare with fresh ones")
 	fieldWorlds = flag.Int("worlds", 30, "random worlds at least in which every field is changed")
 )
+
+// fewer gives an eighth of n, at least one, under the race detector, which makes
+// everything as much slower and finds nothing more in a thousand worlds than in a hundred.
+func fewer(n int) int {
+	info, _ := debug.ReadBuildInfo()
+	if info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return max(n/8, 1)
+	}
+	return n
+}
 
 // gen makes worlds of records in which most fields matter to some question, and changes
 // of them. Names and ids are few, so that what moves meets what was there before.
