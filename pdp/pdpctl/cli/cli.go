@@ -74,6 +74,8 @@ type session struct {
 	globals  *globals
 	kong     *kong.Kong
 	conn     *grpc.ClientConn
+	// unsettled are the changes whose receipts are waited for later on.
+	unsettled []uint64
 	// addressGiven says that --address or its variable was set and is not the default.
 	addressGiven bool
 }

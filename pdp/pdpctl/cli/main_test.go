@@ -12,7 +12,7 @@ import (
 )
 
 // newPDP runs the real PDP with the sample world on a Unix socket and gives its address. It is stopped with the test.
-func newPDP(t *testing.T) string {
+func newPDP(t *testing.T, more ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	addr := "unix:" + filepath.Join(dir, "s")
@@ -22,7 +22,7 @@ func newPDP(t *testing.T) string {
 	var log bytes.Buffer
 	go func() {
 		args := []string{"--data-dir", filepath.Join(dir, "data"), "--grpc-addr", addr, "--admin-addr", "127.0.0.1:0", "--min-free-disk", "16MiB", "--ballast", "16MiB", "--shutdown-delay", "0s"}
-		done <- daemon.Main(ctx, args, nil, in, &log)
+		done <- daemon.Main(ctx, append(args, more...), nil, in, &log)
 		in.Close()
 	}()
 	ready := make(chan bool, 1)

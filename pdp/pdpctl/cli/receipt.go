@@ -139,7 +139,7 @@ func (s *session) await(rev uint64, step func(*jobwardv1.Receipt)) (*jobwardv1.R
 	defer cancel()
 	stream, err := client.AwaitReceipt(ctx, &jobwardv1.AwaitReceiptRequest{Revision: rev})
 	if err != nil {
-		return nil, err
+		return nil, s.noPDP(err)
 	}
 	var last *jobwardv1.Receipt
 	for {
@@ -196,6 +196,32 @@ func (s *session) awaitAll(resp *jobwardv1.RevokeResponse) (*jobwardv1.Receipt, 
 	}
 	all.Elapsed = durationpb.New(time.Since(began))
 	return all, nil
+}
+
+// laterOn is what many changes one after another ask for: waiting for each would take as many times as long.
+const laterOn = jobwardv1.ReceiptWait_RECEIPT_WAIT_DURABLE
+
+// later remembers a change to be waited for.
+func (s *session) later(validateOnly bool, r *jobwardv1.Receipt) {
+	if !validateOnly && !r.GetEffective() {
+		s.unsettled = append(s.unsettled, r.GetRevision())
+	}
+}
+
+// settle waits for all changes that were remembered.
+func (s *session) settle() error {
+	slow := s.progress()
+	for i, rev := range s.unsettled {
+		slow.tell("waiting for caches: %d of %d changes", i, len(s.unsettled))
+		r, err := s.await(rev, func(*jobwardv1.Receipt) {})
+		if err != nil {
+			return err
+		}
+		if !r.GetEffective() {
+			return errNotEffective(rev)
+		}
+	}
+	return nil
 }
 
 type receiptCmd struct {

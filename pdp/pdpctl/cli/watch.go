@@ -32,7 +32,7 @@ func (c *watchCmd) Run(s *session) error {
 	}
 	stream, err := client.Tail(s.ctx, &jobwardv1.TailRequest{Invalidations: c.Invalidations, Decisions: c.Decisions})
 	if err != nil {
-		return err
+		return s.noPDP(err)
 	}
 	for n := 0; c.Count == 0 || n < c.Count; n++ {
 		e, err := stream.Recv()

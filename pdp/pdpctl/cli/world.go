@@ -99,7 +99,10 @@ func (c *worldImportCmd) Run(s *session) error {
 			return err
 		}
 	}
-	return s.importSettings(&w, wanted, held, c.DryRun, true)
+	if err := s.importSettings(&w, wanted, held, c.DryRun, true); err != nil {
+		return err
+	}
+	return s.settle()
 }
 
 func drawSync(t *table, r *jobwardv1.SyncWorldResponse) {

@@ -29,7 +29,7 @@ func (s *session) importSettings(w *scenario.World, wanted, held []state.Record,
 	if w.Instance == (scenario.Instance{}) {
 		to = from
 	}
-	req := &jobwardv1.UpdateInstanceSettingsRequest{ValidateOnly: dryRun}
+	req := &jobwardv1.UpdateInstanceSettingsRequest{ValidateOnly: dryRun, ReceiptWait: laterOn}
 	if to.EnforceInbound != from.EnforceInbound && to.EnforceInbound == last {
 		req.EnforceInbound = &to.EnforceInbound
 	}
@@ -48,16 +48,20 @@ func (s *session) importSettings(w *scenario.World, wanted, held []state.Record,
 			req.MaxGroupEntries = proto.Int32(int32(n))
 		}
 	}
-	if !proto.Equal(req, &jobwardv1.UpdateInstanceSettingsRequest{ValidateOnly: dryRun}) {
-		if _, err := call(s, dir.UpdateInstanceSettings, req); err != nil {
+	if !proto.Equal(req, &jobwardv1.UpdateInstanceSettingsRequest{ValidateOnly: dryRun, ReceiptWait: laterOn}) {
+		resp, err := call(s, dir.UpdateInstanceSettings, req)
+		if err != nil {
 			return fmt.Errorf("settings: %w", err)
 		}
+		s.later(dryRun, resp.GetReceipt())
 		s.note("update settings")
 	}
 	if !last && document != nil && !sameJSON(document, old) {
-		if _, err := call(s, dir.UpdateCatalogue, &jobwardv1.UpdateCatalogueRequest{Document: document, ValidateOnly: dryRun}); err != nil {
+		resp, err := call(s, dir.UpdateCatalogue, &jobwardv1.UpdateCatalogueRequest{Document: document, ValidateOnly: dryRun, ReceiptWait: laterOn})
+		if err != nil {
 			return fmt.Errorf("catalogue: %w", err)
 		}
+		s.later(dryRun, resp.GetReceipt())
 		s.note("update catalogue")
 	}
 	return nil
@@ -140,7 +144,7 @@ func withoutGone(a *state.Allowlist, gone map[authz.Scope]bool) *state.Allowlist
 // importList turns one allowlist into another. What takes rights away comes first, as in SyncWorld, and makes room in a full list.
 func (s *session) importList(lists jobwardv1.AllowlistServiceClient, from, to *state.Allowlist, dryRun bool) error {
 	id := int64(to.Project)
-	settings := &jobwardv1.UpdateSettingsRequest{ProjectId: id}
+	settings := &jobwardv1.UpdateSettingsRequest{ProjectId: id, ReceiptWait: laterOn}
 	for _, f := range []struct {
 		from, to bool
 		set      **bool
@@ -153,23 +157,25 @@ func (s *session) importList(lists jobwardv1.AllowlistServiceClient, from, to *s
 		}
 	}
 	in, out := jobwardv1.Direction_DIRECTION_INBOUND, jobwardv1.Direction_DIRECTION_OUTBOUND
-	do := func(what string, at any, edit func() error) error {
+	do := func(what string, at any, edit func() (changed, error)) error {
 		s.note("%s of project %d: %v", what, id, at)
 		if dryRun {
 			return nil
 		}
-		return edit()
+		resp, err := edit()
+		if err == nil {
+			s.later(false, resp.GetReceipt())
+		}
+		return err
 	}
 	remove := func(d jobwardv1.Direction, scope authz.Scope) error {
-		return do("remove "+enum("DIRECTION", d)+" entry", scope, func() error {
-			_, err := call(s, lists.RemoveEntry, &jobwardv1.RemoveEntryRequest{ProjectId: id, Direction: d, Scope: wire.ScopeToProto(scope)})
-			return err
+		return do("remove "+enum("DIRECTION", d)+" entry", scope, func() (changed, error) {
+			return call(s, lists.RemoveEntry, &jobwardv1.RemoveEntryRequest{ProjectId: id, Direction: d, Scope: wire.ScopeToProto(scope), ReceiptWait: laterOn})
 		})
 	}
 	add := func(d jobwardv1.Direction, e state.Entry) error {
-		return do("add "+enum("DIRECTION", d)+" entry", e.Caller, func() error {
-			_, err := call(s, lists.AddEntry, &jobwardv1.AddEntryRequest{ProjectId: id, Direction: d, Entry: entryMessage(e)})
-			return err
+		return do("add "+enum("DIRECTION", d)+" entry", e.Caller, func() (changed, error) {
+			return call(s, lists.AddEntry, &jobwardv1.AddEntryRequest{ProjectId: id, Direction: d, Entry: entryMessage(e), ReceiptWait: laterOn})
 		})
 	}
 	var errs []error
@@ -185,11 +191,8 @@ func (s *session) importList(lists jobwardv1.AllowlistServiceClient, from, to *s
 			errs = append(errs, remove(out, authz.InProject(p)))
 		}
 	}
-	if !proto.Equal(settings, &jobwardv1.UpdateSettingsRequest{ProjectId: id}) {
-		errs = append(errs, do("settings of the allowlist", "updated", func() error {
-			_, err := call(s, lists.UpdateSettings, settings)
-			return err
-		}))
+	if !proto.Equal(settings, &jobwardv1.UpdateSettingsRequest{ProjectId: id, ReceiptWait: laterOn}) {
+		errs = append(errs, do("settings of the allowlist", "updated", func() (changed, error) { return call(s, lists.UpdateSettings, settings) }))
 	}
 	for _, e := range to.Inbound {
 		o, there := old[e.Caller]
@@ -197,9 +200,8 @@ func (s *session) importList(lists jobwardv1.AllowlistServiceClient, from, to *s
 		case !there:
 			errs = append(errs, add(in, e))
 		case o.Default != e.Default || !slices.Equal(o.Policies, e.Policies):
-			errs = append(errs, do("update inbound entry", e.Caller, func() error {
-				_, err := call(s, lists.UpdateEntry, &jobwardv1.UpdateEntryRequest{ProjectId: id, Entry: entryMessage(e)})
-				return err
+			errs = append(errs, do("update inbound entry", e.Caller, func() (changed, error) {
+				return call(s, lists.UpdateEntry, &jobwardv1.UpdateEntryRequest{ProjectId: id, Entry: entryMessage(e), ReceiptWait: laterOn})
 			}))
 		}
 	}
