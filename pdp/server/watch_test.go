@@ -2,24 +2,18 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/wire"
-	"github.com/jobward/jobward/pdp/audit"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
@@ -27,6 +21,7 @@ import (
 )
 
 // termRig is a rig whose leases have a term of their own.
+
 func termRig(t testing.TB, term time.Duration, change ...func(*Options)) *rig {
 	t.Helper()
 	r := newEngineRig(t, memstore.New(), func(o *engine.Options) { o.Feed.Term = term })
@@ -35,19 +30,6 @@ func termRig(t testing.TB, term time.Duration, change ...func(*Options)) *rig {
 }
 
 // revoke ends a job and gives the answer.
-func (r *rig) revoke(t testing.TB, c context.Context, job string, wait jobwardv1.ReceiptWait) *jobwardv1.Receipt {
-	t.Helper()
-	out, err := r.token.Revoke(c, &jobwardv1.RevokeRequest{JobIds: []string{job}, ReceiptWait: wait})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.GetReceipt()
-}
-
-const (
-	effective = jobwardv1.ReceiptWait_RECEIPT_WAIT_EFFECTIVE
-	durable   = jobwardv1.ReceiptWait_RECEIPT_WAIT_DURABLE
-)
 
 func TestWatchWelcome(t *testing.T) {
 	r := termRig(t, 0)
@@ -73,187 +55,23 @@ func TestWatchWelcome(t *testing.T) {
 }
 
 // TestWatchReceipt is the life of a cached answer: hello, fill, invalidation, ack,
+
 // receipt; and a second Revoke waits for the same (P1, R6).
-func TestWatchReceipt(t *testing.T) {
-	r := termRig(t, 0)
-	h, other := join(t, r.conn, &jobwardv1.WatchHello{Name: "a"}), join(t, r.conn, &jobwardv1.WatchHello{Name: "b"})
-	tok := r.issue(t, "j1", maintainer)
-	if d := h.fill(r, tok); !d.GetAllow() {
-		t.Fatalf("not allowed: %v", d)
-	}
-	h.silent()
-	first, second := make(chan *jobwardv1.Receipt, 1), make(chan *jobwardv1.Receipt, 1)
-	go func() { first <- r.revoke(t, ctx(t), "j1", effective) }()
-	inv := h.wait("invalidation", func(m *jobwardv1.WatchResponse) bool { return m.GetInvalidation() != nil }).GetInvalidation()
-	if !slices.Contains(inv.GetKeys(), uint64(authz.JobKey("j1"))) {
-		t.Errorf("it is told of %v", inv.GetKeys())
-	}
-	go func() { second <- r.revoke(t, ctx(t), "j1", effective) }()
-	select {
-	case got := <-first:
-		t.Errorf("effective before the ack: %v", got)
-	case got := <-second:
-		t.Errorf("repeated, and effective before the ack: %v", got)
-	case <-time.After(200 * time.Millisecond):
-	}
-	if d := h.ask(r, tok); d.GetAllow() || d.GetAnswerNumber() == 0 {
-		t.Errorf("after the commit the PDP says %v", d)
-	}
-	h.ack(inv.GetRevision())
-	for what, c := range map[string]chan *jobwardv1.Receipt{"the first": first, "the second": second} {
-		if got := <-c; !got.GetEffective() || got.GetAcknowledged() != 1 || got.GetLapsed()+got.GetPending() != 0 || got.GetElapsed().AsDuration() <= 0 {
-			t.Errorf("%s receipt is %v", what, got)
-		}
-	}
-	if n := other.invalidations(); n != 0 {
-		t.Errorf("a sidecar that does not hold the job was told of %d changes", n)
-	}
-	again := r.revoke(t, ctx(t), "j1", effective)
-	if !again.GetEffective() || again.GetAcknowledged() != 1 {
-		t.Errorf("much later: %v", again)
-	}
-}
 
 // TestWatchDeadline: when the caller's deadline comes first the change is made all the
+
 // same, and the receipt can be had later.
-func TestWatchDeadline(t *testing.T) {
-	r := termRig(t, 30*time.Second)
-	h := join(t, r.conn, &jobwardv1.WatchHello{Name: "a"})
-	tok := r.issue(t, "j1", maintainer)
-	h.fill(r, tok)
-	h.silent()
-	short, cancel := context.WithTimeout(ctx(t), 500*time.Millisecond)
-	defer cancel()
-	got := r.revoke(t, short, "j1", effective)
-	if got.GetEffective() || got.GetPending() != 1 {
-		t.Errorf("at the deadline: %v", got)
-	}
-	if d := r.check(t, tok); d.GetAllow() {
-		t.Errorf("the revocation is not in force at the PDP: %v", d)
-	}
-	began := time.Now()
-	if d := r.revoke(t, ctx(t), "j1", durable); d.GetEffective() || d.GetPending() != 1 || time.Since(began) > time.Second {
-		t.Errorf("durable only: %v", d)
-	}
-	stream, err := r.watch.AwaitReceipt(ctx(t), &jobwardv1.AwaitReceiptRequest{Revision: got.GetRevision()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	step, err := stream.Recv()
-	if err != nil || step.GetReceipt().GetEffective() || step.GetReceipt().GetPending() != 1 {
-		t.Fatalf("the first step is %v, %v", step, err)
-	}
-	h.ack(h.invalidated(got.GetRevision()).GetRevision())
-	for !step.GetReceipt().GetEffective() {
-		if step, err = stream.Recv(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if r := step.GetReceipt(); r.GetAcknowledged() != 1 || r.GetPending() != 0 || r.GetElapsed().AsDuration() <= 0 {
-		t.Errorf("the last step is %v", r)
-	}
-	if step, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("after it comes %v, %v", step, err)
-	}
-}
 
 // check asks without a generation.
-func (r *rig) check(t testing.TB, tok string) *jobwardv1.Decision {
-	t.Helper()
-	out, err := r.decisions.Check(ctx(t), &jobwardv1.CheckRequest{Token: tok, TargetProjectId: lib, Permission: "read_repository"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out.GetDecision()
-}
-
-func TestAwaitReceipt(t *testing.T) {
-	r := termRig(t, 30*time.Second)
-	h := join(t, r.conn, &jobwardv1.WatchHello{})
-	h.fill(r, r.issue(t, "j1", maintainer))
-	h.silent()
-	rev := r.revoke(t, ctx(t), "j1", durable)
-	t.Run("deadline", func(t *testing.T) {
-		short, cancel := context.WithTimeout(ctx(t), 400*time.Millisecond)
-		defer cancel()
-		stream, err := r.watch.AwaitReceipt(short, &jobwardv1.AwaitReceiptRequest{Revision: rev.GetRevision()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var last *jobwardv1.AwaitReceiptResponse
-		for {
-			m, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			last = m
-		}
-		if last.GetReceipt().GetEffective() || last.GetReceipt().GetPending() != 1 {
-			t.Errorf("the last message is %v", last)
-		}
-	})
-	for name, rev := range map[string]uint64{"not there yet": uint64(r.head()) + 1, "never": 1 << 63} {
-		stream, err := r.watch.AwaitReceipt(ctx(t), &jobwardv1.AwaitReceiptRequest{Revision: rev})
-		if err == nil {
-			_, err = stream.Recv()
-		}
-		if status.Code(err) != codes.InvalidArgument || oneInfo(t, err).Reason != feed.CodeRevisionAhead {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
 
 // TestWatchLapse: a sidecar that says nothing is waited out, whether its stream stands or
+
 // not, and the receipt says so (L8).
-func TestWatchLapse(t *testing.T) {
-	r := termRig(t, time.Second)
-	for _, broken := range []bool{false, true} {
-		h := join(t, r.conn, &jobwardv1.WatchHello{})
-		job := map[bool]string{false: "j1", true: "j2"}[broken]
-		h.fill(r, r.issue(t, job, maintainer))
-		h.silent()
-		if broken {
-			h.cancel()
-			h.ended()
-		}
-		began := time.Now()
-		got := r.revoke(t, ctx(t), job, effective)
-		if !got.GetEffective() || got.GetLapsed() != 1 || got.GetAcknowledged() != 0 {
-			t.Errorf("broken %t: %v", broken, got)
-		}
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("broken %t: it took %v", broken, took)
-		}
-		if !broken {
-			if err := h.ended(); status.Code(err) != codes.Unavailable || oneInfo(t, err).Reason != feed.CodeStreamCut {
-				t.Errorf("the stream ended with %v", err)
-			}
-		}
-	}
-}
 
 // TestWatchRelease: a generation that was given up is not waited for.
-func TestWatchRelease(t *testing.T) {
-	r := termRig(t, 30*time.Second)
-	h := join(t, r.conn, &jobwardv1.WatchHello{})
-	tok := r.issue(t, "j1", maintainer)
-	h.fill(r, tok)
-	h.silent()
-	next := join(t, r.conn, &jobwardv1.WatchHello{})
-	next.release(h.welcome.GetGeneration())
-	h.ended()
-	if got := r.revoke(t, ctx(t), "j1", effective); !got.GetEffective() {
-		t.Errorf("the receipt is %v", got)
-	}
-	if d := h.ask(r, tok); d.GetAnswerNumber() != 0 {
-		t.Errorf("an answer of a generation that was given up may be kept: %v", d)
-	}
-}
 
 // TestWatchOwner: another caller can use a generation for nothing (R3).
+
 func TestWatchOwner(t *testing.T) {
 	r := newEngineRig(t, memstore.New(), func(o *engine.Options) { o.Feed.Term = 30 * time.Second })
 	r.serve(t, "unix", func(o *Options) { o.Callers = byRole{} })
@@ -287,6 +105,7 @@ func TestWatchOwner(t *testing.T) {
 }
 
 // TestWatchGenerations: which answers may be kept, on every door.
+
 func TestWatchGenerations(t *testing.T) {
 	r := termRig(t, 30*time.Second)
 	h := join(t, r.conn, &jobwardv1.WatchHello{})
@@ -338,6 +157,7 @@ func TestWatchGenerations(t *testing.T) {
 }
 
 // TestEpochs is R14 at the door: which history a question may be judged in.
+
 func TestEpochs(t *testing.T) {
 	r := newRig(t)
 	tok, at := r.issue(t, "j1", maintainer), uint64(r.head())
@@ -367,7 +187,9 @@ func TestEpochs(t *testing.T) {
 }
 
 // TestWatchVouched: entries are carried over into a new generation, with what changed
+
 // since, and interest in them (L14); keys come in several messages.
+
 func TestWatchVouched(t *testing.T) {
 	r := termRig(t, 30*time.Second, func(o *Options) { o.MaxInterest = 3 })
 	h := join(t, r.conn, &jobwardv1.WatchHello{})
@@ -412,6 +234,7 @@ func TestWatchVouched(t *testing.T) {
 }
 
 // TestWatchHistory: a sidecar that has seen what this PDP has not is refused (L15).
+
 func TestWatchHistory(t *testing.T) {
 	r := termRig(t, 0)
 	head := join(t, r.conn, &jobwardv1.WatchHello{}).welcome.GetHead()
@@ -436,7 +259,9 @@ func TestWatchHistory(t *testing.T) {
 }
 
 // TestWatchSlow: a sidecar that does not read is cut, its lease runs on and is waited
+
 // out, and its stream does not hold the server (R2).
+
 func TestWatchSlow(t *testing.T) {
 	r := newEngineRig(t, memstore.New(), func(o *engine.Options) { o.Feed.Term, o.Feed.MaxQueue = 2*time.Second, 4 })
 	r.serve(t, "unix")
@@ -492,6 +317,7 @@ func TestWatchSlow(t *testing.T) {
 }
 
 // noStream waits until no stream of a method is open.
+
 func (r *rig) noStream(t testing.TB, method string) bool {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -503,50 +329,15 @@ func (r *rig) noStream(t testing.TB, method string) bool {
 }
 
 // TestWatchQuiet: after a kill receipts wait out what may have been granted before (R1),
+
 // and a clean stop spares that.
-func TestWatchQuiet(t *testing.T) {
-	store := memstore.New()
-	r := newEngineRig(t, store, func(o *engine.Options) { o.Feed.Term = time.Second })
-	r.serve(t, "unix")
-	join(t, r.conn, &jobwardv1.WatchHello{}).cancel()
-	r.issue(t, "j1", maintainer)
-	next := r.again(t) // the first is not closed, as after a kill
-	list, err := next.watch.ListSidecars(ctx(t), &jobwardv1.ListSidecarsRequest{})
-	if err != nil || list.GetQuietRemaining().AsDuration() <= 0 {
-		t.Errorf("%v, %v", list, err)
-	}
-	began := time.Now()
-	if got := next.revoke(t, ctx(t), "j1", durable); got.GetEffective() || got.GetQuietRemaining().AsDuration() <= 0 {
-		t.Errorf("at once: %v", got)
-	}
-	if got := next.revoke(t, ctx(t), "j1", effective); !got.GetEffective() || got.GetQuietRemaining() != nil || time.Since(began) < 300*time.Millisecond {
-		t.Errorf("after %v: %v", time.Since(began), got)
-	}
-	if err := next.engine.Feed().Close(ctx(t)); err != nil {
-		t.Fatal(err)
-	}
-	last := next.again(t)
-	last.issue(t, "j2", maintainer)
-	if got := last.revoke(t, ctx(t), "j2", durable); !got.GetEffective() {
-		t.Errorf("after a clean stop: %v", got)
-	}
-}
 
 // again is another PDP on a copy of the store, as after a restart.
-func (r *rig) again(t testing.TB) *rig {
-	t.Helper()
-	next := &rig{store: r.store.(*memstore.Store).Reopen(), tokens: r.tokens}
-	var err error
-	if next.engine, err = engine.New(context.Background(), engine.Options{Store: next.store, Tokens: r.tokens, Feed: feed.Options{Term: time.Second}}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(next.engine.Close)
-	next.serve(t, "unix")
-	return next
-}
 
 // TestWatchDrain: sidecars hear that the PDP is moving, their streams stand until the
+
 // feed is closed, and other streams end at once.
+
 func TestWatchDrain(t *testing.T) {
 	r := termRig(t, time.Second)
 	h := join(t, r.conn, &jobwardv1.WatchHello{})
@@ -595,6 +386,7 @@ func TestWatchDrain(t *testing.T) {
 }
 
 // TestWatchSequence: messages that come where they do not belong end the stream.
+
 func TestWatchSequence(t *testing.T) {
 	r := newRig(t)
 	hello := func(more bool) *jobwardv1.WatchRequest {
@@ -633,291 +425,8 @@ func TestWatchSequence(t *testing.T) {
 	}
 }
 
-func TestListSidecars(t *testing.T) {
-	r := termRig(t, 30*time.Second)
-	h := join(t, r.conn, &jobwardv1.WatchHello{Name: "b", Version: "v2"})
-	h.fill(r, r.issue(t, "j1", maintainer))
-	h.silent()
-	h.renew(1)
-	h.wait("renewal", func(m *jobwardv1.WatchResponse) bool { return m.GetLease().GetNumber() == 1 })
-	r.revoke(t, ctx(t), "j1", durable)
-	gone := join(t, r.conn, &jobwardv1.WatchHello{Name: "a"})
-	gone.cancel()
-	gone.ended()
-	var list *jobwardv1.ListSidecarsResponse
-	for ok := false; !ok; time.Sleep(time.Millisecond) {
-		var err error
-		if list, err = r.watch.ListSidecars(ctx(t), &jobwardv1.ListSidecarsRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		ok = len(list.Sidecars) == 2 && !list.Sidecars[0].Connected
-	}
-	a, b := list.Sidecars[0], list.Sidecars[1]
-	if a.Name != "a" || a.LeaseRemaining.AsDuration() <= 0 || a.Caller != "local:development" || len(a.Generation) != 16 {
-		t.Errorf("%v", a)
-	}
-	if b.Name != "b" || b.Version != "v2" || !b.Connected || b.Entries != 3 || b.Hits != 20 || b.Misses != 10 || b.AppliedRevision != 5 ||
-		b.Unacknowledged != 1 || b.InterestKeys == 0 || b.InterestInBuckets || b.ConnectTime.AsTime().IsZero() || b.TimeToDeny != nil {
-		t.Errorf("%v", b)
-	}
-	if list.HeadRevision != uint64(r.head()) || list.Term.AsDuration() != 30*time.Second || list.QuietRemaining != nil {
-		t.Errorf("%v", list)
-	}
-}
-
 // TestEveryChangeHasAReceipt: whatever takes a right away waits for whoever believes in
+
 // it (P1), and a job's first token for nobody.
-func TestEveryChangeHasAReceipt(t *testing.T) {
-	r := termRig(t, 30*time.Second)
-	h := join(t, r.conn, &jobwardv1.WatchHello{})
-	off, strict := false, jobwardv1.PublicScope_PUBLIC_SCOPE_STRICT
-	scope := &jobwardv1.Scope{ProjectId: app}
-	change := func(c *jobwardv1.Change) func(context.Context) (*jobwardv1.Receipt, error) {
-		return func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.directory.ApplyChanges(ctx, &jobwardv1.ApplyChangesRequest{Changes: []*jobwardv1.Change{c}})
-			return out.GetReceipt(), err
-		}
-	}
-	for i, do := range []func(context.Context) (*jobwardv1.Receipt, error){
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.token.Issue(ctx, &jobwardv1.IssueRequest{JobId: "job", ProjectId: app, UserId: maintainer})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.allowlists.UpdateEntry(ctx, &jobwardv1.UpdateEntryRequest{ProjectId: lib, ActingUserId: maintainer,
-				Entry: &jobwardv1.AllowlistEntry{Scope: scope, Policies: []string{"read_packages"}}})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.allowlists.RemoveEntry(ctx, &jobwardv1.RemoveEntryRequest{ProjectId: lib, ActingUserId: maintainer, Direction: 1, Scope: scope})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.allowlists.AddEntry(ctx, &jobwardv1.AddEntryRequest{ProjectId: lib, ActingUserId: maintainer, Direction: 1,
-				Entry: &jobwardv1.AllowlistEntry{Scope: scope, DefaultPermissions: true}})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.allowlists.UpdateSettings(ctx, &jobwardv1.UpdateSettingsRequest{ProjectId: lib, ActingUserId: maintainer, InboundEnabled: &off})
-			return out.GetReceipt(), err
-		},
-		change(&jobwardv1.Change{Change: &jobwardv1.Change_SetMembership{SetMembership: &jobwardv1.Membership{
-			UserId: maintainer, Scope: &jobwardv1.Scope{GroupId: acme}, Role: jobwardv1.Role_ROLE_OWNER}}}),
-		change(&jobwardv1.Change{Change: &jobwardv1.Change_SetGroup{SetGroup: &jobwardv1.Group{GroupId: acme, Name: "acme2"}}}),
-		change(&jobwardv1.Change{Change: &jobwardv1.Change_SetProject{SetProject: &jobwardv1.Project{ProjectId: lib, GroupId: acme, Name: "lib", PublicBuilds: true, ReadOnly: true}}}),
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.directory.UpdateInstanceSettings(ctx, &jobwardv1.UpdateInstanceSettingsRequest{ActingUserId: admin, PublicScope: &strict})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.directory.UpdateCatalogue(ctx, &jobwardv1.UpdateCatalogueRequest{Document: []byte(`{"policies":[],"permissions":[]}`)})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			stream, err := r.token.Reconcile(ctx)
-			if err != nil {
-				return nil, err
-			}
-			stream.Send(&jobwardv1.ReconcileRequest{Part: &jobwardv1.ReconcileRequest_Header{Header: &jobwardv1.ReconcileHeader{AsOfRevision: uint64(r.head())}}})
-			out, err := stream.CloseAndRecv()
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.directory.BeginProjectDeletion(ctx, &jobwardv1.BeginProjectDeletionRequest{ProjectId: lib})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.directory.FinishProjectDeletion(ctx, &jobwardv1.FinishProjectDeletionRequest{ProjectId: lib})
-			return out.GetReceipt(), err
-		},
-		func(ctx context.Context) (*jobwardv1.Receipt, error) {
-			out, err := r.directory.BlockUser(ctx, &jobwardv1.BlockUserRequest{UserId: maintainer})
-			return out.GetReceipt(), err
-		},
-	} {
-		job := "job"
-		if i > 0 {
-			job = "job-" + string(rune('a'+i))
-		}
-		out, err := r.token.Issue(ctx(t), &jobwardv1.IssueRequest{JobId: job, ProjectId: app, UserId: maintainer})
-		if err != nil || !out.Receipt.Effective || out.Receipt.Acknowledged != 0 {
-			t.Fatalf("change %d: a first token: %v, %v", i, out.GetReceipt(), err)
-		}
-		// By path, so that it rests on all that there is.
-		d, err := r.decisions.Check(ctx(t), &jobwardv1.CheckRequest{
-			Token: out.Token, TargetProjectPath: "acme/lib", Permission: "read_repository", Generation: h.welcome.GetGeneration(),
-		})
-		if err != nil || d.Decision.AnswerNumber == 0 {
-			t.Fatalf("change %d: %v, %v", i, d, err)
-		}
-		d, err = r.decisions.Check(ctx(t), &jobwardv1.CheckRequest{
-			Token: out.Token, TargetProjectId: lib, Permission: "read_repository", Generation: h.welcome.GetGeneration(),
-		})
-		if err != nil || d.Decision.AnswerNumber == 0 {
-			t.Fatalf("change %d: %v, %v", i, d, err)
-		}
-		got, err := do(ctx(t))
-		if err != nil || !got.GetEffective() || got.GetAcknowledged() < 1 || got.GetPending()+got.GetLapsed() != 0 {
-			t.Errorf("change %d: %v, %v", i, got, err)
-		}
-	}
-}
-
-func TestReport(t *testing.T) {
-	r := newRig(t)
-	stream, err := r.watch.Report(ctx(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(m *jobwardv1.ReportRequest) {
-		t.Helper()
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	send(&jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Hello{Hello: &jobwardv1.ReportHello{Name: "side"}}})
-	for range 2 {
-		send(&jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Accesses{Accesses: &jobwardv1.AccessBatch{Dropped: 7, Accesses: []*jobwardv1.Access{
-			{SourceProjectId: app, TargetProjectId: closed, Permission: "read_repository", Reason: jobwardv1.Reason_REASON_INBOUND_NOT_LISTED, Count: 5, LastAge: durationpb.New(time.Minute)},
-			{SourceProjectId: app, TargetProjectId: lib, Permission: "read_repository", Reason: jobwardv1.Reason_REASON_ALLOWED_LISTED, Count: 50},
-		}}}})
-	}
-	send(&jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Canary{Canary: &jobwardv1.CanaryAnswer{Id: 9}}}) // that nobody asked
-	stream.CloseSend()
-	if m, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("it ends with %v, %v", m, err)
-	}
-	if taken, dropped := r.server.reports.taken.Load(), r.server.reports.dropped.Load(); taken != 110 || dropped != 14 {
-		t.Errorf("%d taken, %d dropped", taken, dropped)
-	}
-	var events []*jobwardv1.AuditEvent
-	for end := time.Now().Add(20 * time.Second); len(events) == 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		list, err := r.audit.ListEvents(ctx(t), &jobwardv1.ListEventsRequest{Verb: audit.VerbCheck})
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = list.Events
-	}
-	if len(events) != 1 {
-		t.Fatalf("the audit log has %v", events)
-	}
-	e := events[0]
-	if age := time.Since(e.EventTime.AsTime()); e.Count != 10 || e.Detail != audit.FromCache || e.Actor != "local:development" || e.SourceProjectId != app ||
-		e.TargetProjectId != closed || e.Reason != jobwardv1.Reason_REASON_INBOUND_NOT_LISTED || age < time.Minute || age > 2*time.Minute {
-		t.Errorf("the event is %v", e)
-	}
-	for name, c := range map[string]struct {
-		m     *jobwardv1.ReportRequest
-		field string
-	}{
-		"no hello": {&jobwardv1.ReportRequest{Part: &jobwardv1.ReportRequest_Accesses{Accesses: &jobwardv1.AccessBatch{}}}, "hello"},
-		"nothing":  {&jobwardv1.ReportRequest{}, "part"},
-	} {
-		stream, err := r.watch.Report(ctx(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		stream.Send(c.m)
-		_, err = stream.Recv()
-		if e := wire.AsError(err); status.Code(err) != codes.InvalidArgument || len(e.Violations) != 1 || e.Violations[0].Field != c.field {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestTail(t *testing.T) {
-	r := termRig(t, 30*time.Second)
-	h := join(t, r.conn, &jobwardv1.WatchHello{})
-	tail, err := r.watch.Tail(ctx(t), &jobwardv1.TailRequest{Invalidations: true, Decisions: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r.server.tails.count.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	tok := r.issue(t, "j1", maintainer)
-	h.fill(r, tok)
-	rev := r.revoke(t, ctx(t), "j1", effective)
-	var changes []*jobwardv1.ChangeEvent
-	var decisions []*jobwardv1.DecisionEvent
-	for len(changes) < 2 || len(decisions) < 1 {
-		m, err := tail.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.GetTime().AsTime().Year() < 2020 {
-			t.Errorf("no time in %v", m)
-		}
-		switch {
-		case m.GetChange() != nil:
-			changes = append(changes, m.GetChange())
-		case m.GetDecision() != nil:
-			decisions = append(decisions, m.GetDecision())
-		}
-	}
-	last := changes[len(changes)-1]
-	if last.Revision != rev.Revision || last.Verb != "revoke" || last.Actor != "local:development" || last.Sidecars != 1 ||
-		!slices.Equal(last.Keys, []string{authz.JobKey("j1").String()}) || last.KeyCount != 1 {
-		t.Errorf("the revocation is told as %v", last)
-	}
-	d := decisions[0]
-	if d.Caller != "local:development" || d.Permission != "read_repository" || !d.Decision.Allow || d.Decision.JobId != "j1" || len(d.Decision.DependencyKeys) != 0 ||
-		d.Decision.DecisionId == "" {
-		t.Errorf("the decision is told as %v", d)
-	}
-	if text := last.String() + d.String(); strings.Contains(text, tok) {
-		t.Error("the token is in it (P7)")
-	}
-}
 
 // TestTailMisses: nobody waits for a slow reader, who is told how much it missed.
-func TestTailMisses(t *testing.T) {
-	r := newRig(t)
-	reader := r.server.tails.add()
-	defer r.server.tails.remove(reader)
-	tok := r.issue(t, "j1", maintainer)
-	for range tailQueue + 5 {
-		r.check(t, tok)
-	}
-	if n := missed(nil, reader); n != 5 {
-		t.Errorf("%d missed", n)
-	}
-	if n := missed(nil, reader); n != 0 {
-		t.Errorf("told twice: %d", n)
-	}
-}
-
-func TestWatchMetrics(t *testing.T) {
-	reader := sdkmetric.NewManualReader()
-	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
-	defer provider.Shutdown(context.Background())
-	r := termRig(t, 30*time.Second, func(o *Options) {
-		o.Meters, o.Canary = provider, Canary{Project: app, User: maintainer, Every: time.Hour}
-	})
-	h := join(t, r.conn, &jobwardv1.WatchHello{Name: "a"})
-	for _, job := range []string{"j1", "j2"} {
-		h.fill(r, r.issue(t, job, maintainer))
-	}
-	r.revoke(t, ctx(t), "j1", effective)
-	r.revoke(t, ctx(t), "nobody", effective)
-	h.silent()
-	r.revoke(t, ctx(t), "j2", durable)
-	r.server.canaries.put("a", canaryResult{20 * time.Millisecond, 0})
-	got := collect(t, reader)
-	for k, n := range map[string]int64{
-		"jobward.lease.live{}": 1, "jobward.lease.cut{}": 0, "jobward.lease.in_buckets{}": 0, "jobward.lease.opened{}": 1, "jobward.lease.refused{}": 0,
-		"jobward.lease.lapses{}": 0, "jobward.lease.overflows{}": 0, "jobward.lease.quiet{}": 0,
-		"jobward.watch.invalidations{}": 2, "jobward.watch.unacknowledged{}": 1,
-		"jobward.receipt.duration{outcome=acked}": 1, "jobward.receipt.duration{outcome=effective_none}": 1, "jobward.receipt.duration{outcome=durable}": 1,
-		"jobward.receipt.pending{}": 1, "jobward.receipt.waiting{}": 0, "jobward.receipt.sidecars{how=acked}": 1, "jobward.receipt.sidecars{how=lapsed}": 0,
-		"jobward.access.reported{}": 0, "jobward.access.dropped{}": 0, "jobward.canary.stale.allows{}": 0, "jobward.canary.runs{outcome=measured}": 1,
-		"jobward.canary.time_to_deny{sidecar=a,since=revoke}": 20, "jobward.canary.time_to_deny{sidecar=a,since=receipt}": 0,
-	} {
-		if have, ok := got[k]; !ok || have != n {
-			t.Errorf("%s is %d (%t); want %d", k, have, ok, n)
-		}
-	}
-	if got["jobward.lease.interest{}"] == 0 || got["jobward.watch.changes{}"] == 0 {
-		t.Errorf("%v", got)
-	}
-}
