@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
-	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/audit"
 	"github.com/jobward/jobward/pdp/authz"
