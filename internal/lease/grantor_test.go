@@ -468,3 +468,59 @@ func TestOnReceipt(t *testing.T) {
 		t.Errorf("told of %v", told)
 	}
 }
+
+// TestL8AckOfTheFuture: an ack counts only for what was taken for the stream, whatever
+// revision it names. Found in review: one that named the last revision there is settled
+// changes that had not been sent.
+func TestL8AckOfTheFuture(t *testing.T) {
+	s, _ := started(t, NoFault, "j", "k")
+	s.g.Commit(s.pdp(), Mark{Epoch: 1, Revision: 1}, s.keys("j"))
+	for _, rev := range []authz.Revision{1, 2, ^authz.Revision(0)} {
+		s.g.Ack(1, "a", rev)
+		s.effective(t, 1, false)
+	}
+	s.g.Take(1)
+	s.g.Commit(s.pdp(), Mark{Epoch: 1, Revision: 2}, s.keys("k"))
+	s.g.Ack(1, "a", 2)
+	s.effective(t, 1, false)
+	s.g.Ack(1, "a", 1)
+	s.effective(t, 1, true)
+	s.effective(t, 2, false)
+}
+
+// TestClone: a copy goes its own way.
+func TestClone(t *testing.T) {
+	s, c := started(t, NoFault, "j", "k")
+	other := s.join("b")
+	s.ask(other, "j")
+	name := &Naming{Generation: func(g Generation) uint64 { return uint64(g) }, Term: DefaultTerm, Forgets: true, Renews: true}
+	state := func(g *Grantor, h *Holder) string {
+		f := h.Begin(s.side())
+		return string(h.AppendFlight(h.AppendState(g.AppendState(nil, s.pdp(), name), s.side(), name), name, f, s.keys("j")))
+	}
+	s.commit("j", true)
+	g, h := s.g.Clone(), c.h.Clone()
+	was := state(s.g, c.h)
+	if state(g, h) != was {
+		t.Error("the copy is in another state")
+	}
+	// The original goes on.
+	s.run()
+	s.ask(c, "j")
+	s.commit("j", true)
+	s.hello(c, true)
+	s.run()
+	if state(g, h) != was || state(s.g, c.h) == was {
+		t.Error("the copy has gone along")
+	}
+	checkGrantor(t, "the copy", g, s.pdp())
+	checkGrantor(t, "the original", s.g, s.pdp())
+	if r := g.Receipt(s.pdp(), 1); r.Pending != 2 {
+		t.Errorf("the copy's receipt: %+v", r)
+	}
+	g.Release(1, "a")
+	g.Release(2, "b")
+	if r := g.Receipt(s.pdp(), 1); !r.Effective || r.Acked != 2 {
+		t.Errorf("the copy's receipt: %+v", r)
+	}
+}

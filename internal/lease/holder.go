@@ -392,7 +392,7 @@ func (h *Holder) Land(f Flight, rev authz.Revision, keys []authz.Key, number uin
 	if h.cur.sealed && h.cfg.Fault != FaultOldGeneration {
 		return false, false
 	}
-	if h.cfg.Fault == FaultOpenFill || h.cfg.Fault == FaultOldGeneration {
+	if h.cfg.Fault == FaultOpenFill || f.Generation != h.cur.id {
 		return true, false
 	}
 	return rev >= h.barrier(f, keys), false

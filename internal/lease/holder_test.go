@@ -472,3 +472,40 @@ func TestNamesAreReadable(t *testing.T) {
 		}
 	}
 }
+
+// TestL6NumbersStartAnew: the highest number seen is of one generation; taken over to
+// the next it would make a notice erase the interest of answers under way.
+func TestL6NumbersStartAnew(t *testing.T) {
+	s, c := started(t, NoFault, "j", "k", "l")
+	s.join("a")
+	slow := s.begin(c, "j")
+	s.judge(slow)
+	s.record(slow)
+	s.ask(c, "m")
+	if m := c.h.Forget(s.keys("j")); m.Number != 2 || m.Generation != 2 {
+		t.Errorf("the notice says %+v", m)
+	}
+}
+
+// TestL13JoiningDoesNotAdvance: what a generation says before it is in force does not
+// count as applied: it need not have told of what the entries in use rest on.
+func TestL13JoiningDoesNotAdvance(t *testing.T) {
+	s, c := started(t, NoFault, "j")
+	c.h.Hello(s.side(), nil)
+	for _, m := range []Message{
+		{Kind: Welcome, Generation: 9, Head: Mark{Epoch: 1, ID: [16]byte{1}, Revision: 5}},
+		{Kind: Heartbeat, Generation: 9, Revision: 5},
+		{Kind: Invalidation, Generation: 9, Revision: 5, Keys: s.keys("k")},
+	} {
+		if _, err := c.h.Handle(s.side(), m); err != nil {
+			t.Fatal(err)
+		}
+		if c.h.Applied() != 0 {
+			t.Errorf("after %v, applied is %d", m.Kind, c.h.Applied())
+		}
+	}
+	c.h.Abandon()
+	if h := c.h.Hello(s.side(), s.keys("j")); h.Applied != 0 {
+		t.Errorf("vouches for its entries up to revision %d", h.Applied)
+	}
+}

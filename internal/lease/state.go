@@ -41,12 +41,32 @@ func (g *Grantor) Clone() *Grantor {
 				t.owed[j].receipt = c.receipts.of[r.revision]
 			}
 		}
-		for k := range t.rests {
-			c.interests.add(k, t)
-		}
 		c.tenures[t.id], c.order[i] = t, t
 	}
+	// The index is copied as it is, not made anew: an exploration should see its bugs.
+	for k, of := range g.interests.of {
+		var mine tenants
+		if of.one != nil {
+			mine.one = c.copyOf(of.one)
+		}
+		if of.more != nil {
+			mine.more = make(map[*tenure]struct{}, len(of.more))
+		}
+		for t := range of.more {
+			mine.more[c.copyOf(t)] = struct{}{}
+		}
+		c.interests.of[k] = mine
+	}
 	return &c
+}
+
+// copyOf finds the copy of t in a clone; of one that has ended, which a bug may have left
+// in the index, t itself.
+func (g *Grantor) copyOf(t *tenure) *tenure {
+	if i := slices.IndexFunc(g.order, func(c *tenure) bool { return c.opened == t.opened }); i >= 0 {
+		return g.order[i]
+	}
+	return t
 }
 
 // Naming says how a state is named, for the AppendState methods: by what the behaviour

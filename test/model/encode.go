@@ -53,7 +53,10 @@ func (n *namer) append(b []byte, w *world, order [maxHolders]int) []byte {
 }
 
 func (n *namer) appendHolder(b []byte, w *world, h *holder, name *lease.Naming) []byte {
-	b = append(b, 0xfe, byte(h.hellos), flag(h.carrying), byte(len(h.sweep)))
+	if h.out {
+		return append(b, 0xff)
+	}
+	b = append(b, 0xfe, byte(h.hellos), bit(h.carrying), bit(h.lapsed && h.over == h.h.Lease().Era), byte(len(h.sweep)))
 	for _, k := range h.sweep {
 		b = append(b, byte(k))
 	}
@@ -62,11 +65,11 @@ func (n *namer) appendHolder(b []byte, w *world, h *holder, name *lease.Naming) 
 	n.pieces = n.pieces[:0]
 	era := h.h.Lease().Era
 	for _, e := range h.entries {
-		n.pieces = append(n.pieces, []byte{byte(e.question), byte(e.rev), flag(e.era == era)})
+		n.pieces = append(n.pieces, []byte{byte(e.question), byte(e.rev), bit(e.era == era)})
 	}
 	b = n.appendSet(b)
 	for _, f := range h.flights {
-		p := append(make([]byte, 0, 32), byte(f.question), byte(f.low), flag(f.answered), byte(f.joined))
+		p := append(make([]byte, 0, 32), byte(f.question), byte(f.low), bit(f.answered), byte(f.joined))
 		if name.Forgets {
 			p = append(p, byte(f.number))
 		}
@@ -78,9 +81,9 @@ func (n *namer) appendHolder(b []byte, w *world, h *holder, name *lease.Naming) 
 		if st.broken && len(st.up) == 0 && (st.gen == 0 || !w.live(st.gen)) {
 			continue // nobody speaks or hears any more
 		}
-		b = append(b, byte(st.number), flag(st.broken), flag(st.closed), flag(st.hello != nil), flag(x == len(h.streams)-1), flag(st.gen != 0))
+		b = append(b, byte(st.number), bit(st.broken), bit(st.closed), bit(st.hello != nil), bit(x == len(h.streams)-1), bit(st.gen != 0))
 		if st.hello != nil {
-			b = append(b, flag(st.hello.Vouch), byte(st.hello.Applied), byte(len(st.hello.Keys)))
+			b = append(b, bit(st.hello.Vouch), byte(st.hello.Applied), byte(len(st.hello.Keys)))
 			for _, k := range st.hello.Keys {
 				b = append(b, byte(k))
 			}
@@ -112,7 +115,7 @@ func (n *namer) appendSet(b []byte) []byte {
 	return b
 }
 
-func flag(is bool) byte {
+func bit(is bool) byte {
 	if is {
 		return 1
 	}

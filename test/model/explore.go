@@ -14,16 +14,17 @@ type Result struct {
 }
 
 // Explore looks at every state of a world, up to so many, by going on from the newest
-// one found. It needs memory for the names of the states only.
-func Explore(cfg *Config, most int) Result {
+// one found. It needs memory for the names of the states only. progress, where not nil,
+// is told from time to time how far it is.
+func Explore(cfg *Config, most int, progress func(Result)) Result {
 	d, n := &drawn{}, newNamer()
 	type place struct {
 		w     *world
 		steps []step
 	}
-	seen := map[uint64]struct{}{}
+	seen := &set{}
 	first := begin(cfg, d)
-	seen[n.name(first)] = struct{}{}
+	seen.add(n.name(first))
 	way := []place{{first, first.steps(nil)}}
 	r := Result{States: 1, Complete: true}
 	for len(way) > 0 {
@@ -39,16 +40,17 @@ func Explore(cfg *Config, most int) Result {
 			continue
 		}
 		r.Steps++
-		name := n.name(next)
-		if _, ok := seen[name]; ok {
+		if !seen.add(n.name(next)) {
 			continue
 		}
 		if r.States == most {
 			r.Complete = false
 			return r
 		}
-		seen[name] = struct{}{}
 		r.States++
+		if progress != nil && r.States%1_000_000 == 0 {
+			progress(r)
+		}
 		if next.wrong != "" {
 			var taken []step
 			for _, p := range way {
@@ -74,7 +76,8 @@ func Shortest(cfg *Config, most int) Result {
 		depth  int
 	}
 	first := begin(cfg, d)
-	seen := map[uint64]struct{}{n.name(first): {}}
+	seen := &set{}
+	seen.add(n.name(first))
 	queue := []*place{{w: first}}
 	r := Result{States: 1, Complete: true}
 	var steps []step
@@ -96,19 +99,48 @@ func Shortest(cfg *Config, most int) Result {
 				r.Wrong, r.Story, r.Complete = next.wrong, tell(cfg, taken), false
 				return r
 			}
-			name := n.name(next)
-			if _, ok := seen[name]; ok {
+			if !seen.add(n.name(next)) {
 				continue
 			}
 			if r.States == most {
 				r.Complete = false
 				return r
 			}
-			seen[name] = struct{}{}
 			r.States++
 			queue = append(queue, &place{next, p, s, p.depth + 1})
 		}
 		p.w = nil // only the way is needed from here on
 	}
 	return r
+}
+
+// set is a set of names, in 12 bytes each on average: tens of millions have to fit.
+type set struct {
+	slots []uint64 // zero is empty
+	n     int
+}
+
+// add reports whether the name is new.
+func (s *set) add(name uint64) bool {
+	if name == 0 {
+		name = 1
+	}
+	if s.n*4 >= len(s.slots)*3 {
+		old := s.slots
+		s.slots, s.n = make([]uint64, max(1024, 2*len(old))), 0
+		for _, o := range old {
+			if o != 0 {
+				s.add(o)
+			}
+		}
+	}
+	i := name & uint64(len(s.slots)-1)
+	for ; s.slots[i] != 0; i = (i + 1) & uint64(len(s.slots)-1) {
+		if s.slots[i] == name {
+			return false
+		}
+	}
+	s.slots[i] = name
+	s.n++
+	return true
 }

@@ -16,14 +16,29 @@ func (w *world) settle() {
 		if w.cfg.Queue == 0 {
 			w.pumpAll()
 		}
+	}
+	w.lookAround()
+	for i := range w.cfg.Holders {
+		w.tidy(i)
+	}
+	if w.cfg.Lean {
+		for i := range w.cfg.Holders {
+			w.lean(i)
+		}
+		w.lookAround()
+	}
+	w.ownsG, w.ownsH = false, [maxHolders]bool{}
+}
+
+// lookAround looks at receipts, if the grantor has moved, and at all holders.
+func (w *world) lookAround() {
+	if w.ownsG {
 		w.look()
 	}
 	for i := range w.cfg.Holders {
 		w.join(i)
 		w.check(i)
-		w.tidy(i)
 	}
-	w.ownsG, w.ownsH = false, [maxHolders]bool{}
 }
 
 // pumpAll moves what the grantor has to say onto the streams.
@@ -74,21 +89,22 @@ func (w *world) look() {
 func (w *world) waitAll() {
 	for rev := authz.Revision(1); rev <= w.g.Head().Revision; rev++ {
 		if !w.g.Receipt(w.grantorNow(), rev).Effective {
-			w.wait(rev, false)
+			w.wait(rev)
 		}
 	}
 }
 
-// wait looks whether a receipt ends in time, by letting nothing happen but that: within
-// a term and its margins, and the quiet time after a start; even if everybody renews.
-func (w *world) wait(rev authz.Revision, renew bool) {
+// wait looks whether a receipt ends in time when nobody acks and everybody renews, again
+// and again: within a term and its margins, and the quiet time after a start.
+func (w *world) wait(rev authz.Revision) {
 	g, now := w.g.Clone(), w.grantorNow()
-	if renew {
+	due := max(now.Add(lease.GrantorTerm(term)), g.Receipt(now, rev).Quiet)
+	for ; now < due; now = now.Add(grantorTick) {
+		g.Tick(now)
 		for _, id := range g.Generations() {
 			g.Renew(now, id, owner(int(id>>8)-1), 99)
 		}
 	}
-	now = max(now.Add(lease.GrantorTerm(term)), g.Receipt(now, rev).Quiet)
 	g.Tick(now)
 	if r := g.Receipt(now, rev); !r.Effective {
 		w.wrong = fmt.Sprintf("the receipt of revision %d is not effective after a term and its margins: %+v", rev, r)
@@ -111,6 +127,9 @@ func (w *world) join(i int) {
 func (w *world) check(i int) {
 	h := w.hs[i]
 	l := h.h.Lease()
+	if h.lapsed && l.Valid(w.holderNow(), h.over) && !w.cfg.planted() {
+		w.wrong = fmt.Sprintf("the lease of holder %s was over and has come back", owner(i))
+	}
 	for _, e := range h.entries {
 		if !l.Valid(w.holderNow(), e.era) {
 			continue
@@ -160,8 +179,27 @@ func (w *world) tidy(i int) {
 		return f.Generation != gen || lapsed || f.answered && !w.mayForget() && h.h.Barred(f.Flight, f.low, w.cfg.Questions[f.question])
 	}
 	if slices.ContainsFunc(h.flights, over) {
-		own := w.ownH(i)
-		own.flights = slices.DeleteFunc(own.flights, over)
+		h = w.ownH(i)
+		for _, f := range h.flights {
+			if !over(f) {
+				continue
+			}
+			// It is dropped for good, so it has to be so already that nobody may share it, and
+			// that its answer will not be used.
+			if !lapsed && f.answered {
+				if install, _ := h.h.Clone().Land(f.Flight, f.low, w.cfg.Questions[f.question], f.number); install {
+					w.wrong = fmt.Sprintf("holder %s installs what was asked in another generation, or before it changed", owner(i))
+				}
+			}
+			if h.h.MayJoin(w.holderNow(), f.Flight) && (lapsed || !f.answered) {
+				w.wrong = fmt.Sprintf("holder %s shares a flight without a lease or of another generation", owner(i))
+			}
+		}
+		h.flights = slices.DeleteFunc(h.flights, over)
+	}
+	if lapsed && !(h.lapsed && h.over == h.h.Lease().Era) {
+		h = w.ownH(i)
+		h.lapsed, h.over = true, h.h.Lease().Era
 	}
 	if lapsed && len(h.entries) > 0 {
 		w.ownH(i).entries = nil

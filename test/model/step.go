@@ -63,7 +63,12 @@ func (w *world) steps(out []step) []step {
 func (w *world) stepsOf(out []step, i int) []step {
 	h, now := w.hs[i], w.holderNow()
 	at := int8(i)
-	if w.asks > 0 && h.h.Begin(now).Generation != 0 {
+	if h.out {
+		return out
+	}
+	if w.cfg.Lean && int(w.view) == len(w.cfg.Commits) {
+		// Nothing is asked any more, see lean.
+	} else if w.asks > 0 && h.h.Begin(now).Generation != 0 {
 		for q := range w.cfg.Questions {
 			if !w.hit(i, q) {
 				out = append(out, step{vBegin, at, int8(q), 0})
@@ -365,7 +370,7 @@ func (w *world) dispatch() {
 	g := w.ownG()
 	rev := g.Head().Revision + 1
 	w.told[rev] = g.Commit(w.grantorNow(), w.mark(rev), w.cfg.Commits[rev-1])
-	w.wait(rev, true)
+	w.wait(rev)
 }
 
 // answer lets the PDP judge at rev, record the interest and send the answer. false when

@@ -37,6 +37,8 @@ type Config struct {
 	Ahead bool
 	// Queue bounds the queue of a generation, and lets the writer be slow; zero does not.
 	Queue int
+	// Lean explores a part of the world that stands for all of it: see lean.
+	Lean bool
 	// Grantor and Holder plant bugs.
 	Grantor, Holder lease.Fault
 }
@@ -77,6 +79,12 @@ type holder struct {
 	hellos  int8
 	// carrying: the newest hello has offered what is in the cache.
 	carrying bool
+	// lapsed: the lease of the era over has run out, with nothing carried over. It must not
+	// come back.
+	lapsed bool
+	over   lease.Era
+	// out: it will not have anything that may be wrong any more, and does nothing.
+	out bool
 	// sweep is what a planted bug has acked and not removed yet.
 	sweep []authz.Key
 }
