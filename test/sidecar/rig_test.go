@@ -1,0 +1,257 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
+	"github.com/jobward/jobward/sidecar/daemon"
+)
+
+// bePDP in the environment makes this test binary a PDP.
+const bePDP = "SIDECAR_TEST_BE_PDP"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(bePDP) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		os.Exit(pdpdaemon.Main(ctx, os.Args[1:], nil, io.Discard, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patience = 30 * time.Second
+
+// Ids of the sample world.
+const (
+	shop      = 11
+	api       = 14
+	warehouse = 16
+	dana      = 102
+)
+
+// output collects what is written, for readers in other goroutines.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func eventually(t *testing.T, what string, ok func() bool, otherwise ...func() string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			text := ""
+			for _, f := range otherwise {
+				text += "\n" + f()
+			}
+			t.Fatalf("it does not come: %s%s", what, text)
+		}
+	}
+}
+
+// pdp is a PDP in a process of its own.
+type pdp struct {
+	t    *testing.T
+	dir  string // its data
+	at   string
+	args []string
+	cmd  *exec.Cmd
+	log  output
+	conn *grpc.ClientConn
+}
+
+// startPDP starts one that is killed with the test.
+func startPDP(t *testing.T, args ...string) *pdp {
+	t.Helper()
+	dir := t.TempDir()
+	p := &pdp{t: t, dir: filepath.Join(dir, "data"), at: "unix:" + filepath.Join(dir, "pdp"), args: args}
+	p.start()
+	t.Cleanup(func() {
+		p.conn.Close()
+		p.kill()
+	})
+	return p
+}
+
+func (p *pdp) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(os.Args[0], append([]string{"--data-dir=" + p.dir, "--grpc-addr=" + p.at, "--admin-addr=off", "--ballast=16MiB", "--min-free-disk=16MiB"}, p.args...)...)
+	p.cmd.Env = append(os.Environ(), bePDP+"=1")
+	p.cmd.Stderr = &p.log
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	if p.conn != nil {
+		p.conn.Close()
+	}
+	p.conn = dial(p.t, p.at)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := jobwardv1.NewDirectoryServiceClient(p.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true)); err != nil {
+		p.t.Fatalf("%v\n%s", err, p.log.String())
+	}
+}
+
+// kill ends it as a power cut does; it can be started again.
+func (p *pdp) kill() { p.end(syscall.SIGKILL) }
+
+func (p *pdp) end(s syscall.Signal) {
+	p.cmd.Process.Signal(s)
+	p.cmd.Wait() // it was killed
+}
+
+func (p *pdp) issue(job string) (token string) {
+	p.t.Helper()
+	resp, err := jobwardv1.NewTokenServiceClient(p.conn).Issue(p.t.Context(), &jobwardv1.IssueRequest{JobId: job, ProjectId: shop, UserId: dana})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.Token
+}
+
+// revoke waits for the receipt.
+func (p *pdp) revoke(job string) *jobwardv1.Receipt {
+	p.t.Helper()
+	resp, err := jobwardv1.NewTokenServiceClient(p.conn).Revoke(p.t.Context(), &jobwardv1.RevokeRequest{JobIds: []string{job}})
+	if err != nil {
+		p.t.Error(err)
+		return &jobwardv1.Receipt{}
+	}
+	return resp.Receipt
+}
+
+// side is a sidecar in this process.
+type side struct {
+	daemon.Addresses
+	t    *testing.T
+	dir  string
+	log  output
+	end  context.CancelFunc
+	done chan error
+	conn *grpc.ClientConn
+}
+
+// startSidecar starts one that is stopped with the test, and keeps its state in dir.
+func startSidecar(t *testing.T, dir, pdp string, args ...string) *side {
+	t.Helper()
+	cfg, err := daemon.Parse(append([]string{"--pdp-addr=" + pdp, "--state-dir=" + filepath.Join(dir, "state"), "--listen=unix:" + filepath.Join(dir, "s"),
+		"--health-addr=127.0.0.1:0", "--name=test"}, args...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &side{t: t, dir: dir, end: cancel, done: make(chan error, 1)}
+	ready := make(chan daemon.Addresses, 1)
+	go func() {
+		s.done <- daemon.Run(ctx, daemon.Options{Config: cfg, Stdout: io.Discard, Stderr: &s.log, Ready: func(a daemon.Addresses) { ready <- a }})
+	}()
+	select {
+	case s.Addresses = <-ready:
+	case err := <-s.done:
+		t.Fatal(err)
+	}
+	s.conn = dial(t, "unix:"+filepath.Join(dir, "s"))
+	t.Cleanup(s.stop)
+	return s
+}
+
+// stop ends it in order; a second time it does nothing.
+func (s *side) stop() {
+	s.end()
+	s.conn.Close()
+	select {
+	case err, ok := <-s.done:
+		if ok {
+			close(s.done)
+		}
+		if err != nil {
+			s.t.Error(err)
+		}
+	case <-time.After(patience):
+		s.t.Fatalf("the sidecar does not end:\n%s", s.log.String())
+	}
+}
+
+func (s *side) get(path string) (status int, body string) {
+	defer http.DefaultClient.CloseIdleConnections()
+	resp, err := http.Get("http://" + s.Health.String() + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, strings.TrimSpace(string(b))
+}
+
+// ready waits until it is.
+func (s *side) ready() {
+	s.t.Helper()
+	eventually(s.t, "ready", func() bool { code, _ := s.get("/readyz"); return code == 200 }, s.log.String)
+}
+
+func dial(t *testing.T, addr string) *grpc.ClientConn {
+	t.Helper()
+	c, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func question(token string) *jobwardv1.CheckRequest {
+	return &jobwardv1.CheckRequest{Token: token, TargetProjectId: api, Permission: "read_packages"}
+}
+
+func (s *side) check(token string) (*jobwardv1.Decision, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	resp, err := jobwardv1.NewDecisionServiceClient(s.conn).Check(ctx, question(token))
+	return resp.GetDecision(), err
+}
+
+// want asks and wants this answer.
+func (s *side) want(token string, reason jobwardv1.Reason, cached bool) {
+	s.t.Helper()
+	d, err := s.check(token)
+	if err != nil || d.Reason != reason || d.Cached != cached {
+		s.t.Fatalf("%v, %v; want %v, cached %t\n%s", d, err, reason, cached, s.log.String())
+	}
+}
+
+const (
+	allowed = jobwardv1.Reason_REASON_ALLOWED_LISTED
+	over    = jobwardv1.Reason_REASON_JOB_NOT_RUNNING
+	lapsed  = jobwardv1.Reason_REASON_LEASE_LAPSED
+)
