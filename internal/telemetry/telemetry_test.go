@@ -333,7 +333,7 @@ func TestBuckets(t *testing.T) {
 			t.Errorf("after %v comes %v", b[i-1], b[i])
 		}
 	}
-	if b[0] != 10e-6 || b[len(b)-1] != 10 {
+	if b[0] != 2.5e-6 || b[len(b)-1] != 10 {
 		t.Errorf("from %v to %v", b[0], b[len(b)-1])
 	}
 }

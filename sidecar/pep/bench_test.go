@@ -2,7 +2,6 @@ package pep
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"strconv"
@@ -143,7 +142,7 @@ func TestMemory(t *testing.T) {
 			d := filled(t, n, c.shape)
 			after := heap()
 			per := int(after-before) / n
-			fmt.Printf("%s: %d bytes an answer, counted as %d\n", c.name, per, d.Counters().Bytes/n)
+			t.Logf("%d bytes an answer, counted as %d", per, d.Counters().Bytes/n)
 			if per > c.most {
 				t.Errorf("%d bytes an answer, at most %d", per, c.most)
 			}

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/internal/clock"
 	"github.com/jobward/jobward/pdp/authz"
 )
 
@@ -399,8 +399,6 @@ func TestNeverLeased(t *testing.T) {
 	})
 }
 
-var _ = lease.NoFault
-
 // A restored PDP has a later epoch: nothing from before it is believed, from the welcome on.
 func TestLaterEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -426,6 +424,88 @@ func TestLaterEpoch(t *testing.T) {
 		}
 		if s := r.Status(); s.Seen.Epoch != 2 || s.Applied != 3 || s.Head != 3 || p.released != 1 {
 			t.Errorf("%+v, %d releases", s, p.released)
+		}
+	})
+}
+
+// A caller that has seen a revision is not answered from before it.
+func TestCheckAtLeast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		defer r.close(t)
+		r.ready(t)
+		q := ask("j1", 5)
+		r.want(t, q, authz.AllowedListed, false)
+		p := r.pdps[0]
+		rev := p.commit(func() {}) // concerns nobody, and is told with the next heartbeat
+		var out authz.Decision
+		if least := (Least{Revision: rev}); r.Look(&q, &least, &out) {
+			t.Errorf("%+v", out)
+		}
+		for _, least := range []Least{{Revision: rev}, {Epoch: 1, EpochRevision: rev}} {
+			out, err := r.CheckAtLeast(context.Background(), q, least)
+			if err != nil || out.Cached || out.Revision != rev {
+				t.Errorf("%+v, %v", out, err)
+			}
+		}
+		p.mu.Lock()
+		p.grantor.Heartbeats()
+		p.pump()
+		p.mu.Unlock()
+		synctest.Wait()
+		if least := (Least{Revision: rev}); !r.Look(&q, &least, &out) || !out.Cached {
+			t.Errorf("%+v", out)
+		}
+		if _, err := r.CheckAtLeast(context.Background(), q, Least{Epoch: 2}); authz.KindOf(err) != authz.KindUnavailable {
+			t.Errorf("%v", err)
+		}
+		if s := r.Status(); s.Applied != rev || s.Head != rev {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// After a pause of this process the lease is over although the stream stands: the PDP is
+// asked, and nothing is cached until there is another lease (P2, L4).
+func TestLapseWithStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pause time.Duration // that the clock has counted and the timers have not
+		start := time.Now()
+		r := newRig(t, 1, func(c *Config) {
+			c.Clock = clock.Func(func() time.Duration { return time.Since(start) + pause })
+		})
+		defer r.close(t)
+		r.ready(t)
+		q := ask("j1", 5)
+		r.want(t, q, authz.AllowedListed, false)
+		synctest.Wait()
+		pause = 10 * testTerm
+		r.want(t, q, authz.AllowedListed, false)
+		time.Sleep(time.Second)
+		r.want(t, q, authz.AllowedListed, false)
+		r.want(t, q, authz.AllowedListed, true)
+		if c := r.Counters(); c.Lapses != 1 || c.Leases != 2 || c.Carried != 0 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// ErrorUnavailable gives errors where DenyLapsed denies.
+func TestErrorUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1, func(c *Config) { c.Unavailable = ErrorUnavailable })
+		defer r.close(t)
+		r.check(t, ask("j1", 5))
+		r.pdps[0].fall()
+		time.Sleep(2 * testTerm)
+		if out, err := r.Check(context.Background(), ask("j1", 5)); authz.KindOf(err) != authz.KindUnavailable {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if out, err := r.CheckMany(context.Background(), []authz.Request{ask("j1", 5)}); authz.KindOf(err) != authz.KindUnavailable {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if _, err := r.Introspect(context.Background(), digestOf("j1")); authz.KindOf(err) != authz.KindUnavailable {
+			t.Errorf("%v", err)
 		}
 	})
 }

@@ -236,7 +236,6 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // fakeNet is a Transport to fakes by name.
 type fakeNet struct {
-	mu    sync.Mutex
 	pdps  map[string]*fakePDP
 	names []string
 }

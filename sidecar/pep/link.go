@@ -366,7 +366,7 @@ func (d *Decider) broke(l *link, err error) {
 	} else if !quiet {
 		d.log.Warn("the stream to the PDP broke", "endpoint", l.endpoint, "error", err, "remaining", d.holder.Remaining(d.now()))
 	}
-	if !quiet && d.target() == nil {
+	if !quiet && d.current == l {
 		d.retarget()
 	}
 	d.wake()

@@ -139,7 +139,7 @@ type naiveEntry struct {
 // TestTableAgainstNaive does the same at random to both.
 func TestTableAgainstNaive(t *testing.T) {
 	r := random(t)
-	for range 200 {
+	for range 100 {
 		tab, model := newTable(1000, 1<<30, r.Uint64), naive{}
 		now := lease.Instant(0)
 		keys := []authz.Key{authz.TheInstance}
@@ -234,7 +234,7 @@ func TestEviction(t *testing.T) {
 	for i := range 500 {
 		hot = append(hot, put(i))
 	}
-	for i := range 100_000 {
+	for i := range 30_000 {
 		put(1000 + i)
 		k := hot[i%len(hot)]
 		if e := tab.find(tab.hash(k), k); e != nil {

@@ -103,8 +103,12 @@ func TestPDPGone(t *testing.T) {
 		when string
 		want func(t *testing.T, d *jobwardv1.Decision, err error) bool
 	}{
-		{"deny", func(_ *testing.T, d *jobwardv1.Decision, err error) bool { return err == nil && !d.Allow && d.Reason == lapsed && !d.Cached }},
-		{"error", func(_ *testing.T, _ *jobwardv1.Decision, err error) bool { return status.Code(err) == codes.Unavailable }},
+		{"deny", func(_ *testing.T, d *jobwardv1.Decision, err error) bool {
+			return err == nil && !d.Allow && d.Reason == lapsed && !d.Cached
+		}},
+		{"error", func(_ *testing.T, _ *jobwardv1.Decision, err error) bool {
+			return status.Code(err) == codes.Unavailable
+		}},
 	} {
 		t.Run(c.when, func(t *testing.T) {
 			p := startPDP(t, "--lease-term=1s")
