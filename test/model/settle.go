@@ -186,10 +186,12 @@ func (w *world) tidy(i int) {
 			}
 			// It is dropped for good, so it has to be so already that nobody may share it, and
 			// that its answer will not be used.
-			if !lapsed && f.answered {
-				if install, _ := h.h.Clone().Land(f.Flight, f.low, w.cfg.Questions[f.question], f.number); install {
-					w.wrong = fmt.Sprintf("holder %s installs what was asked in another generation, or before it changed", owner(i))
-				}
+			rev := f.low
+			if !f.answered {
+				rev = w.view
+			}
+			if install, _ := h.h.Clone().Land(f.Flight, rev, w.cfg.Questions[f.question], f.number+1); install && !lapsed {
+				w.wrong = fmt.Sprintf("holder %s installs what was asked in another generation, or before it changed", owner(i))
 			}
 			if h.h.MayJoin(w.holderNow(), f.Flight) && (lapsed || !f.answered) {
 				w.wrong = fmt.Sprintf("holder %s shares a flight without a lease or of another generation", owner(i))

@@ -62,7 +62,7 @@ type world struct {
 	// effective are the revisions whose receipts somebody may have got. told is how many
 	// each concerned, by revision, from 1.
 	effective mask
-	told      [4]int
+	told      [9]int
 	// What may happen still.
 	asks, renews, breaks, restarts, evicts, leaves, beats int8
 	// ownsG and ownsH say what this world has a copy of already, while it is being made.
