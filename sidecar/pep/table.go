@@ -256,15 +256,18 @@ func word[T string | []byte](b T) uint64 {
 
 func hashString(seed uint64, s string) uint64 {
 	h := seed ^ uint64(len(s))
-	for len(s) >= 8 {
+	if len(s) < 8 {
+		var short uint64
+		for i := range len(s) {
+			short = short<<8 | uint64(s[i])
+		}
+		return fold(h, short)
+	}
+	end := word(s[len(s)-8:]) // may overlap what is before it
+	for ; len(s) > 8; s = s[8:] {
 		h = fold(h, word(s))
-		s = s[8:]
 	}
-	var rest uint64
-	for i := range len(s) {
-		rest = rest<<8 | uint64(s[i])
-	}
-	return fold(h, rest)
+	return fold(h, end)
 }
 
 // sortedKeys makes a set a list in order.
