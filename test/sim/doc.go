@@ -1,0 +1,2 @@
+// Package sim runs a whole system in virtual time.
+package sim
