@@ -59,6 +59,7 @@ type commands struct {
 	Receipt    receiptCmd    `cmd:"" help:"Wait for the receipt of a change that was made before."`
 	Sidecars   sidecarsCmd   `cmd:"" help:"List the sidecars that hold a lease, and what they hold."`
 	Watch      watchCmd      `cmd:"" help:"Tell what happens from now on: invalidations as they are sent, and decisions."`
+	Demo       demoCmd       `cmd:"" help:"Start a PDP and two sidecars, revoke under load, and show that nothing is allowed afterwards."`
 	Audit      auditCmd      `cmd:"" help:"Read who did what."`
 	Health     healthCmd     `cmd:"" help:"Tell whether the PDP serves, and what it holds."`
 	Test       testCmd       `cmd:"" help:"Run scenario files, here or against a PDP."`
