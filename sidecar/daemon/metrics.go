@@ -66,7 +66,7 @@ func rows() []row {
 	const missed, filled, opened, connected = "Questions that the cache did not answer.", "Answers of the PDP.", "Leases opened anew.", "Attempts to hold a stream of a PDP."
 	const asked, reported = "Questions to a PDP.", "Answers from the cache that the PDP's authentication log was to be told of."
 	return []row{
-		count(metricHits, "", "", "Questions answered from the cache.", func(s *snapshot) uint64 { return s.Hits + s.Joined }),
+		count(metricHits, "", "", "Questions answered from the cache.", func(s *snapshot) uint64 { return s.Hits }),
 		count(metricShared, "", "", "Of the hits, those that waited for another's question to the PDP.", func(s *snapshot) uint64 { return s.Joined }),
 		count(metricMisses, "cause", "absent", missed, func(s *snapshot) uint64 { return s.MissAbsent }),
 		count(metricMisses, "cause", "invalidated", missed, func(s *snapshot) uint64 { return s.MissInvalidated }),
