@@ -12,6 +12,7 @@ import (
 	"time"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/policy"
@@ -20,12 +21,13 @@ import (
 // Canary says how the canary runs: the PDP issues a token that can ask about its own job
 // and do nothing else, asks through each sidecar that takes part until it is allowed from
 // the cache, revokes it, and goes on asking until it is denied. How long that takes is
-// what a dead token lives. The zero Canary never runs.
+// what a dead token lives. One token serves all sidecars of a run, because the record of
+// its job is kept as long as any. The zero Canary never runs.
 type Canary struct {
 	// Project and User are whom the tokens are issued for.
 	Project authz.ProjectID
 	User    authz.UserID
-	// Every is how often each sidecar is asked.
+	// Every is how often it runs.
 	Every time.Duration
 }
 
@@ -36,15 +38,19 @@ const (
 	canaryPermission = "read_own_job"
 	// canaryToken is how long a canary's token lives at most, whatever happens to us.
 	canaryToken = 5 * time.Minute
-	// canaryWarm is how long a sidecar has to answer from its cache, canaryRun how long a
-	// whole run may take: longer than any lease.
-	canaryWarm = 10 * time.Second
-	canaryRun  = 2 * time.Minute
-	// canaryPause is between two questions, canaryWarming between those before the
-	// revocation.
-	canaryPause   = time.Millisecond
+	// canaryWarm is how long a sidecar has to answer from its cache, canarySlack what a run
+	// has beside that and the ends of leases.
+	canaryWarm  = 10 * time.Second
+	canarySlack = 5 * time.Second
+	// canaryWarming is between two questions before the revocation, canaryDone between
+	// those after the first denial, until there is a receipt.
 	canaryWarming = 20 * time.Millisecond
+	canaryDone    = 50 * time.Millisecond
 )
+
+// pause is between two questions to one of n sidecars while the revocation is on its way:
+// together they ask no more than a few thousand in a second.
+func pause(n int) time.Duration { return max(time.Millisecond, time.Duration(n)*250*time.Microsecond) }
 
 // canaries are the results.
 type canaries struct {
@@ -117,42 +123,14 @@ func (s *Server) RunCanary(ctx context.Context) {
 	}
 }
 
-// atOnce bounds the canaries that run at one time: each asks as fast as it is answered.
-const atOnce = 4
-
-// askCanaries runs one canary through each sidecar that takes part.
+// askCanaries runs one canary through all sidecars that take part.
 func (s *Server) askCanaries(ctx context.Context) {
 	all := s.lanes.list()
 	s.canaries.keep(all)
-	slots := make(chan struct{}, atOnce)
-	var done sync.WaitGroup
-	for _, l := range all {
-		slots <- struct{}{}
-		done.Go(func() {
-			defer func() { <-slots }()
-			r, err := s.askCanary(ctx, l)
-			switch {
-			case err == nil:
-				s.canaries.put(l.name, r)
-			case ctx.Err() == nil && !errors.Is(err, errLaneGone):
-				s.canaries.failed.Add(1)
-				s.log.Warn("the canary could not measure how long a dead token lives at a sidecar", "sidecar", l.name, "caller", l.caller, "error", err)
-			}
-		})
+	if len(all) == 0 {
+		return
 	}
-	done.Wait()
-}
-
-// revokedAt is the end of a canary's Revoke.
-type revokedAt struct {
-	receipt engine.Receipt
-	at      time.Time
-	err     error
-}
-
-// askCanary runs one canary through one sidecar.
-func (s *Server) askCanary(ctx context.Context, l *lane) (canaryResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, canaryRun)
+	ctx, cancel := context.WithTimeout(ctx, canaryWarm+s.feed.Quiet()+2*lease.GrantorTerm(s.feed.Term())+canarySlack)
 	defer cancel()
 	job, by := authz.JobID("canary-"+rand.Text()), engine.Actor{Name: "canary"}
 	issued, err := s.engine.Issue(ctx, by, engine.IssueRequest{
@@ -160,22 +138,74 @@ func (s *Server) askCanary(ctx context.Context, l *lane) (canaryResult, error) {
 		Limits: policy.Limits{Permissions: []authz.Permission{canaryPermission}, Targets: []authz.Scope{}},
 	})
 	if err != nil {
-		return canaryResult{}, err
-	}
-	revoke := func(ctx context.Context) revokedAt {
-		out, err := s.engine.Revoke(ctx, by, engine.RevokeRequest{Jobs: []authz.JobID{job}})
-		if err != nil {
-			return revokedAt{err: err}
-		}
-		return revokedAt{receipt: s.await(ctx, engine.WaitEffective, out.Awaits()), at: time.Now()}
+		s.canaries.failed.Add(1)
+		s.log.Warn("the canary got no token; look at canary-project and canary-user", "error", err)
+		return
 	}
 	digest := issued.Token.Digest()
 	q := &jobwardv1.CheckRequest{TokenDigest: digest[:], Permission: canaryPermission}
-	if err := warm(ctx, l, q); err != nil {
-		revoke(context.WithoutCancel(ctx))
-		return canaryResult{}, err
+	warmed := s.together(ctx, all, func(l *lane) error { return warm(ctx, l, q) })
+	end := &ending{began: time.Now(), done: make(chan struct{})}
+	go func() {
+		defer close(end.done)
+		// Whatever ended our asking, the token is taken away.
+		out, err := s.engine.Revoke(context.WithoutCancel(ctx), by, engine.RevokeRequest{Jobs: []authz.JobID{job}})
+		if err != nil {
+			end.err = err
+			return
+		}
+		end.receipt, end.at = s.await(ctx, engine.WaitEffective, out.Awaits()), time.Now()
+	}()
+	s.together(ctx, warmed, func(l *lane) error {
+		r, err := s.untilDenied(ctx, l, q, end, pause(len(warmed)))
+		if err == nil {
+			s.canaries.put(l.name, r)
+		}
+		return err
+	})
+	<-end.done
+}
+
+// together does something with each lane and gives those where it worked.
+func (s *Server) together(ctx context.Context, ls []*lane, do func(*lane) error) (worked []*lane) {
+	errs := make([]error, len(ls))
+	var done sync.WaitGroup
+	for i, l := range ls {
+		done.Go(func() { errs[i] = do(l) })
 	}
-	return s.untilDenied(ctx, l, q, revoke)
+	done.Wait()
+	for i, err := range errs {
+		switch l := ls[i]; {
+		case err == nil:
+			worked = append(worked, l)
+		case !errors.Is(err, errLaneGone) && !errors.Is(ctx.Err(), context.Canceled):
+			s.canaries.failed.Add(1)
+			s.log.Warn("the canary could not measure how long a dead token lives at a sidecar", "sidecar", l.name, "caller", l.caller, "error", err)
+		}
+	}
+	return worked
+}
+
+// ending is the Revoke of a canary. All but began is there when done is closed.
+type ending struct {
+	began   time.Time
+	done    chan struct{}
+	at      time.Time
+	receipt engine.Receipt
+	err     error
+}
+
+// over reports whether it has ended, and why that is of no use.
+func (e *ending) over() (bool, error) {
+	select {
+	case <-e.done:
+	default:
+		return false, nil
+	}
+	if e.err == nil && !e.receipt.Effective {
+		return true, errors.New("the receipt did not become effective in time")
+	}
+	return true, e.err
 }
 
 // warm asks until the answer comes from the cache.
@@ -200,12 +230,8 @@ func warm(ctx context.Context, l *lane, q *jobwardv1.CheckRequest) error {
 	}
 }
 
-// untilDenied revokes, and asks until a question that began after the receipt is denied.
-func (s *Server) untilDenied(ctx context.Context, l *lane, q *jobwardv1.CheckRequest, revoke func(context.Context) revokedAt) (canaryResult, error) {
-	start := time.Now()
-	ended := make(chan revokedAt, 1)
-	go func() { ended <- revoke(ctx) }()
-	var receipt *revokedAt
+// untilDenied asks until a question that began after the receipt is denied.
+func (s *Server) untilDenied(ctx context.Context, l *lane, q *jobwardv1.CheckRequest, end *ending, pause time.Duration) (canaryResult, error) {
 	var denied time.Time
 	for {
 		asked := time.Now()
@@ -213,36 +239,25 @@ func (s *Server) untilDenied(ctx context.Context, l *lane, q *jobwardv1.CheckReq
 		if err != nil {
 			return canaryResult{}, err
 		}
-		answered := time.Now()
-		if receipt == nil {
-			select {
-			case r := <-ended:
-				if r.err != nil {
-					return canaryResult{}, r.err
-				}
-				if !r.receipt.Effective {
-					return canaryResult{}, errors.New("its receipt did not become effective in time")
-				}
-				receipt = &r
-			default:
-			}
+		if !a.GetAllow() && denied.IsZero() {
+			denied, pause = time.Now(), canaryDone
 		}
-		after := receipt != nil && asked.After(receipt.at)
-		switch {
-		case a.GetAllow() && after:
+		over, err := end.over()
+		if err != nil {
+			return canaryResult{}, err
+		}
+		if over && asked.After(end.at) {
+			if !a.GetAllow() {
+				return canaryResult{denied.Sub(end.began), max(denied.Sub(end.at), 0)}, nil
+			}
 			s.canaries.stale.Add(1)
 			s.log.Error("STALE ALLOW: a sidecar allowed a job after the receipt of its revocation was effective",
-				"sidecar", l.name, "caller", l.caller, "revision", receipt.receipt.Revision, "after", asked.Sub(receipt.at), "cached", a.GetCached())
-		case !a.GetAllow() && denied.IsZero():
-			denied = answered
-		}
-		if after && !a.GetAllow() {
-			return canaryResult{denied.Sub(start), max(denied.Sub(receipt.at), 0)}, nil
+				"sidecar", l.name, "caller", l.caller, "revision", end.receipt.Revision, "after", asked.Sub(end.at), "cached", a.GetCached())
 		}
 		select {
 		case <-ctx.Done():
 			return canaryResult{}, ctx.Err()
-		case <-time.After(canaryPause):
+		case <-time.After(pause):
 		}
 	}
 }

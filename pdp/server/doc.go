@@ -26,5 +26,16 @@
 // Messages are at most [Options].MaxMessage bytes. Streams that collect (Reconcile,
 // SyncWorld) are bounded by the engine's limits on what they collect. A CheckStream
 // holds one message at a time: it reads the next when the answer to the last is on
-// its way, so what a slow reader can make the server keep is HTTP/2's window.
+// its way, so what a slow reader can make the server keep is HTTP/2's window. What waits
+// for a Watch is bounded by the feed, which cuts a sidecar off and waits for nobody; what
+// waits for a Tail by its queue, which drops and counts.
+//
+// # Sidecars
+//
+// Watch only moves messages between a stream and the feed, one goroutine for each way
+// ([Server.held]); who may still believe what is decided in package lease. A stream that
+// ends, however it does, ends no lease. Questions that name a generation are judged by
+// [engine.Engine.Keep]: the generation has to be the caller's own. Everything that
+// changes something waits for its receipt in [Server.receipt]. Report is a lane of its
+// own, so that nothing on it can delay an invalidation.
 package server
