@@ -105,6 +105,15 @@ func (c commandLine) verb(ctx context.Context, args, environ []string) error {
 	return err
 }
 
+// Parse reads settings as [Main] does, for programs that run a PDP within themselves.
+func Parse(args, environ []string) (Config, error) {
+	cmd, _, _, err := parse(args, environ, io.Discard)
+	if err != nil {
+		return Config{}, err
+	}
+	return cmd.Config, nil
+}
+
 // parse reads the command line, the environment and the file.
 func parse(args, environ []string, stdout io.Writer) (*commands, string, []settings.Shown, error) {
 	cmd := &commands{}

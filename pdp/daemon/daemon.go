@@ -14,6 +14,7 @@ import (
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/server"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
@@ -27,6 +28,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// fault is for tests: it breaks the store's writes.
 	fault badgerstore.Fault
+	// Change, if set, changes what the feed is made of, for tests.
+	Change func(*feed.Options)
 	// Ready, if set, is called when calls are taken and everything has been said.
 	Ready func(Addresses)
 }
@@ -46,7 +49,7 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return settings.Refuse(err)
 	}
-	d := &daemon{plan: p, out: opt.Stdout, ready: opt.Ready, fault: opt.fault, failed: make(chan error, 1)}
+	d := &daemon{plan: p, out: opt.Stdout, ready: opt.Ready, fault: opt.fault, change: opt.Change, failed: make(chan error, 1)}
 	if err := d.start(ctx, opt); err != nil {
 		if ctx.Err() != nil {
 			err = nil // told to stop while it was starting
@@ -102,7 +105,9 @@ type daemon struct {
 	out   io.Writer
 	ready func(Addresses)
 	fault badgerstore.Fault
-	log   *slog.Logger
+	// change is that of Options.
+	change func(*feed.Options)
+	log    *slog.Logger
 
 	telemetry *telemetry.Telemetry
 	phase     serving.Phase

@@ -100,13 +100,16 @@ func (d *daemon) startStore(ctx context.Context) (fresh bool, err error) {
 func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 	d.phase.Set("loading the store into memory")
 	began := time.Now()
+	leases := feed.Options{
+		Term: d.LeaseTerm, MaxInterest: d.MaxInterest, MaxQueue: d.LeaseQueue, MaxGenerations: d.MaxSidecars,
+		OnHistory: func(err error) { d.fail(historyError{err}) },
+	}
+	if d.change != nil {
+		d.change(&leases)
+	}
 	d.engine, err = engine.New(ctx, engine.Options{
 		Store: d.store, Tokens: d.tokens, MaxTimeout: d.MaxTimeout, DefaultTimeout: d.DefaultTimeout, Retention: d.Retention,
-		AuditRetention: d.AuditRetention, AuditSample: d.AuditSample, Logger: d.log,
-		Feed: feed.Options{
-			Term: d.LeaseTerm, MaxInterest: d.MaxInterest, MaxQueue: d.LeaseQueue, MaxGenerations: d.MaxSidecars,
-			OnHistory: func(err error) { d.fail(historyError{err}) },
-		},
+		AuditRetention: d.AuditRetention, AuditSample: d.AuditSample, Logger: d.log, Feed: leases,
 	})
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
