@@ -97,6 +97,9 @@ func decisionRows(t *table, d *jobwardv1.Decision) {
 		t.row("role", fmt.Sprintf("%s from %s", enum("ROLE", d.GetRole()), scope(d.GetRoleScope())))
 	}
 	t.row("revision", d.GetRevision())
+	if d.GetCached() {
+		t.row("from the cache", "of the sidecar; nothing that the answer rests on has changed since that revision")
+	}
 	if d.GetValidFor() != nil {
 		t.row("token lives for", d.GetValidFor().AsDuration().Round(time.Second))
 	}

@@ -8,9 +8,13 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/wire"
 )
 
 type healthCmd struct{}
+
+// isSidecar reports that the call is one that a sidecar does not take.
+func isSidecar(err error) bool { return err != nil && wire.AsError(err).Code == wire.CodeMethodUnknown }
 
 // Run asks for health and status.
 func (healthCmd) Run(s *session) error {
@@ -23,13 +27,19 @@ func (healthCmd) Run(s *session) error {
 		return err
 	}
 	if health.GetStatus() != healthpb.HealthCheckResponse_SERVING {
-		return fmt.Errorf("the PDP at %s is there and does not serve: %s", s.globals.Address, health.GetStatus())
+		return fmt.Errorf("what is at %s is there and does not serve: %s (a PDP that loads or stops, or a sidecar without a lease)", s.globals.Address, health.GetStatus())
 	}
 	dir, err := s.directory()
 	if err != nil {
 		return err
 	}
 	resp, err := call(s, dir.GetStatus, &jobwardv1.GetStatusRequest{})
+	if isSidecar(err) {
+		return s.print(health, func(t *table) {
+			t.row("status", "serving")
+			t.row("mode", "sidecar, with a lease; pdpctl sidecars tells more, from its PDP")
+		})
+	}
 	if err != nil {
 		return err
 	}

@@ -196,9 +196,20 @@ func TestSidecars(t *testing.T) {
 		_, out, _ = ctl(t, addr, "sidecars")
 		ok = strings.Contains(out, "75.0%")
 	}
-	for _, want := range []string{"NAME", "edge-1", "local:development", "yes", "v1", "head revision", "leases run for 5s"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
+	for line := range strings.Lines(out) {
+		if len(line) > 100 {
+			t.Errorf("%d columns in\n%s", len(line), out)
+		}
+	}
+	_, wide, _ := ctl(t, addr, "sidecars", "--wide")
+	for _, want := range []string{"NAME", "edge-1", "75.0%", "head revision", "leases run for 5s"} {
+		if !strings.Contains(out, want) || !strings.Contains(wide, want) {
+			t.Errorf("no %q in\n%s\nor\n%s", want, out, wide)
+		}
+	}
+	for _, want := range []string{"local:development", "true", "v1"} {
+		if !strings.Contains(wide, want) {
+			t.Errorf("no %q in\n%s", want, wide)
 		}
 	}
 	code, out, _ := ctl(t, addr, "-o", "json", "sidecars")

@@ -6,10 +6,20 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 )
 
-type sidecarsCmd struct{}
+type sidecarsCmd struct {
+	Wide bool `help:"Show everything that is known, on lines that are longer than a terminal."`
+}
+
+// Help explains the columns.
+func (*sidecarsCmd) Help() string {
+	return `LEASE LEFT is how long the sidecar may still believe its cache, unless it renews. BEHIND are the revisions that it has yet to confirm that its
+entries are true at; ENTRIES the decisions that it holds, HIT RATE the share of questions that it answered from them, KEYS what its answers rest
+on: a change of something else is not even sent. These are as of its last renewal. TO DENY is how long a dead token was last allowed there, which
+the canary measures (see canary-project of the PDP).`
+}
 
 // Run lists the sidecars.
-func (sidecarsCmd) Run(s *session) error {
+func (c *sidecarsCmd) Run(s *session) error {
 	client, err := s.watches()
 	if err != nil {
 		return err
@@ -19,13 +29,16 @@ func (sidecarsCmd) Run(s *session) error {
 		return err
 	}
 	return s.print(resp, func(t *table) {
-		if len(resp.GetSidecars()) == 0 {
+		switch {
+		case len(resp.GetSidecars()) == 0:
 			t.linef("no sidecar holds a lease")
-		} else {
-			t.row("NAME", "CALLER", "CONNECTED", "LEASE LEFT", "APPLIED", "LAG", "ENTRIES", "HIT RATE", "UNACKED", "KEYS", "TIME TO DENY", "VERSION", "SINCE")
+		case c.Wide:
+			t.row("NAME", "CALLER", "CONNECTED", "LEASE LEFT", "APPLIED", "BEHIND", "UNCONFIRMED", "ENTRIES", "HITS", "MISSES", "HIT RATE", "KEYS", "TO DENY", "GENERATION", "VERSION", "SINCE")
+		default:
+			t.row("NAME", "LEASE LEFT", "BEHIND", "ENTRIES", "HIT RATE", "KEYS", "TO DENY", "SINCE")
 		}
-		for _, c := range resp.GetSidecars() {
-			t.sidecar(c, resp.GetHeadRevision())
+		for _, x := range resp.GetSidecars() {
+			t.sidecar(x, resp.GetHeadRevision(), c.Wide)
 		}
 		t.linef("head revision %d, leases run for %v", resp.GetHeadRevision(), resp.GetTerm().AsDuration())
 		if q := resp.GetQuietRemaining(); q != nil {
@@ -34,11 +47,7 @@ func (sidecarsCmd) Run(s *session) error {
 	})
 }
 
-func (t *table) sidecar(c *jobwardv1.Sidecar, head uint64) {
-	connected := "yes"
-	if !c.GetConnected() {
-		connected = "no, lease runs out"
-	}
+func (t *table) sidecar(c *jobwardv1.Sidecar, head uint64, wide bool) {
 	rate := "-"
 	if asked := c.GetHits() + c.GetMisses(); asked > 0 {
 		rate = fmt.Sprintf("%.1f%%", 100*float64(c.GetHits())/float64(asked))
@@ -51,6 +60,14 @@ func (t *table) sidecar(c *jobwardv1.Sidecar, head uint64) {
 	if d := c.GetTimeToDeny(); d != nil {
 		toDeny = brief(d).String()
 	}
-	t.row(or(c.GetName()), c.GetCaller(), connected, brief(c.GetLeaseRemaining()), c.GetAppliedRevision(), head-min(head, c.GetAppliedRevision()),
-		c.GetEntries(), rate, c.GetUnacknowledged(), keys, toDeny, or(c.GetVersion()), clock(c.GetConnectTime()))
+	left, behind := brief(c.GetLeaseRemaining()).String(), head-min(head, c.GetAppliedRevision())
+	if wide {
+		t.row(or(c.GetName()), c.GetCaller(), c.GetConnected(), left, c.GetAppliedRevision(), behind, c.GetUnacknowledged(), c.GetEntries(),
+			c.GetHits(), c.GetMisses(), rate, keys, toDeny, c.GetGeneration(), or(c.GetVersion()), clock(c.GetConnectTime()))
+		return
+	}
+	if !c.GetConnected() {
+		left += ", not connected"
+	}
+	t.row(or(c.GetName()), left, behind, c.GetEntries(), rate, keys, toDeny, clock(c.GetConnectTime()))
 }
