@@ -78,6 +78,9 @@ type tenure struct {
 	listed  bool // in Grantor.ready
 	told    authz.Revision
 	owed    []owed
+	// waits are the receipts of changes that it was not told of, because it was cut: all
+	// end when it ends, as it can't be renewed.
+	waits []*receipt
 	// queued is the newest invalidation enqueued, sent the newest taken: only up to there
 	// an ack is believed.
 	queued, sent authz.Revision
@@ -89,7 +92,7 @@ type tenure struct {
 // owed is a change that a generation was told of and has not acked.
 type owed struct {
 	revision authz.Revision
-	keys     []authz.Key // nil where nobody will ack
+	keys     []authz.Key
 	since    Instant
 	// until is the end of the longest grant enqueued before (L8).
 	until   Instant
@@ -412,22 +415,18 @@ func (g *Grantor) Commit(now Instant, head Mark, keys []authz.Key) int {
 }
 
 func (g *Grantor) tell(now Instant, t *tenure, r *receipt) {
-	o := owed{revision: r.revision, since: now, until: t.ends, receipt: r}
 	if len(t.owed) >= g.cfg.MaxQueue && !t.cut {
 		g.cut(t)
 	}
-	if g.send(t, Message{Kind: Invalidation, Revision: r.revision, Keys: t.met}) {
+	switch {
+	case g.send(t, Message{Kind: Invalidation, Revision: r.revision, Keys: t.met}):
 		t.told = r.revision
-		o.keys = t.met
-	} else if g.cfg.Fault == FaultQueueSkips {
+		t.owed = append(t.owed, owed{revision: r.revision, keys: t.met, since: now, until: t.ends, receipt: r})
+	case g.cfg.Fault == FaultQueueSkips || g.tenures[t.id] == nil: // planted bugs
 		r.settle(func(r *receipt) { r.acked++ })
-		return
+	default:
+		t.waits = append(t.waits, r)
 	}
-	if g.tenures[t.id] == nil { // a planted bug ended it
-		r.settle(func(r *receipt) { r.acked++ })
-		return
-	}
-	t.owed = append(t.owed, o)
 }
 
 // Tick ends what has lapsed by now and gives those generations.
@@ -467,10 +466,13 @@ func (g *Grantor) end(t *tenure, how func(*receipt)) {
 			o.receipt.settle(how)
 		}
 	}
+	for _, r := range t.waits {
+		r.settle(how)
+	}
 	for k := range t.rests {
 		g.interests.remove(k, t)
 	}
-	t.rests, t.owed, t.outbox = map[authz.Key]rest{}, nil, nil
+	t.rests, t.owed, t.waits, t.outbox = map[authz.Key]rest{}, nil, nil, nil
 	delete(g.tenures, t.id)
 	g.order = slices.DeleteFunc(g.order, func(o *tenure) bool { return o == t })
 	g.list(t)
@@ -515,7 +517,7 @@ func (g *Grantor) Info(id Generation) (Info, bool) {
 	}
 	return Info{
 		Generation: id, Owner: t.owner, Ends: t.ends, Cut: t.cut, Keys: len(t.rests), Buckets: t.buckets,
-		Owed: len(t.owed), Queue: len(t.outbox), Told: t.told,
+		Owed: len(t.owed) + len(t.waits), Queue: len(t.outbox), Told: t.told,
 	}, true
 }
 

@@ -302,6 +302,9 @@ func checkGrantor(t *testing.T, when string, g *Grantor, now Instant) {
 				t.Errorf("%s: owed out of order", when)
 			}
 		}
+		for _, r := range x.waits {
+			pending[r.revision]++
+		}
 		if x.sent > x.queued || x.queued > g.head.Revision {
 			t.Errorf("%s: sent %d, queued %d, head %d", when, x.sent, x.queued, g.head.Revision)
 		}

@@ -41,6 +41,10 @@ func (g *Grantor) Clone() *Grantor {
 				t.owed[j].receipt = c.receipts.of[r.revision]
 			}
 		}
+		t.waits = slices.Clone(t.waits)
+		for j, r := range t.waits {
+			t.waits[j] = c.receipts.of[r.revision]
+		}
 		c.tenures[t.id], c.order[i] = t, t
 	}
 	// The index is copied as it is, not made anew: an exploration should see its bugs.
@@ -126,6 +130,10 @@ func (t *tenure) appendOwed(b []byte, now Instant, n *Naming, term time.Duration
 			b = appendInts(b, uint64(max(min(now.Sub(o.since), term+1), 0)))
 		}
 		b = appendKeys(b, o.keys)
+	}
+	b = append(b, byte(len(t.waits)))
+	for _, r := range t.waits {
+		b = appendInts(b, uint64(r.revision))
 	}
 	return b
 }
