@@ -10,7 +10,7 @@ import (
 // what can delay a receipt or can never be wrong, and leaves a state that could have
 // come about as well: so if anything can go wrong from the first state, it can from the
 // second. The messages that it makes needless are explored in the worlds that are not
-// lean.
+// lean, and so is that a lapse is final (L4), on which it stands.
 //
 //   - A generation under which its holder can't answer any more only keeps receipts
 //     waiting: its lease is over on the holder's clock, or another generation has come
