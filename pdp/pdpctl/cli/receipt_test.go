@@ -251,8 +251,9 @@ func TestWatchLive(t *testing.T) {
 	}
 	cancel()
 	<-busy
-	interrupted, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	interrupted, stop := context.WithCancel(t.Context()) // and no deadline, which the PDP may see first
 	defer stop()
+	time.AfterFunc(200*time.Millisecond, stop)
 	var out, errout bytes.Buffer
 	if code := Main(interrupted, []string{"--address", addr, "watch"}, strings.NewReader(""), &out, &errout); code != ExitOK {
 		t.Errorf("interrupted: %d %s", code, &errout)
