@@ -66,8 +66,8 @@ type Decision struct {
 	// is PolicyMissing. Read only.
 	Missing []string
 
-	// Keys are what the answer rests on (PROTOCOL R15). Those of a cached answer are
-	// shared: read only.
+	// Keys are what the answer rests on (PROTOCOL R15). A cached answer has none: who
+	// keeps it may not keep it from there.
 	Keys []Key
 
 	// Number counts the answers of a generation that may be kept in it; zero says that
