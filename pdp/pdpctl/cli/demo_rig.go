@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -109,7 +110,7 @@ func (g *demoRig) build(ctx context.Context, root string, missing map[string]*st
 
 // start starts the PDP and the sidecars, and waits until each of them serves.
 func (g *demoRig) start(ctx context.Context) (err error) {
-	g.pdp, err = g.run("pdp", g.pdpProgram, "--data-dir="+g.file("data"), "--grpc-addr="+g.socket("pdp"), "--admin-addr=off",
+	g.pdp, err = g.run("pdp", "the PDP", g.pdpProgram, "--data-dir="+g.file("data"), "--grpc-addr="+g.socket("pdp"), "--admin-addr=off",
 		"--min-free-disk=16MiB", "--ballast=16MiB")
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (g *demoRig) start(ctx context.Context) (err error) {
 		return err
 	}
 	for _, name := range []string{"A", "B"} {
-		p, err := g.run(name, g.sidecarProgram, "--state-dir="+g.file(name), "--pdp-addr="+g.socket("pdp"), "--listen="+g.socket(name),
+		p, err := g.run(name, "sidecar "+name, g.sidecarProgram, "--state-dir="+g.file(name), "--pdp-addr="+g.socket("pdp"), "--listen="+g.socket(name),
 			"--health-addr=off", "--name=sidecar-"+name)
 		if err != nil {
 			return err
@@ -137,13 +138,13 @@ func (g *demoRig) file(name string) string   { return filepath.Join(g.dir, name)
 func (g *demoRig) socket(name string) string { return "unix:" + g.file(name+".sock") }
 
 // run starts a process that serves on its socket, and makes connections to it.
-func (g *demoRig) run(name, program string, args ...string) (*demoProcess, error) {
+func (g *demoRig) run(name, title, program string, args ...string) (*demoProcess, error) {
 	log, err := os.Create(g.file(name + ".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p := &demoProcess{name: name, log: log.Name(), cmd: exec.Command(program, append(args, "--log-format=text")...), ended: make(chan struct{})}
+	p := &demoProcess{name: name, title: title, log: log.Name(), cmd: exec.Command(program, append(args, "--log-format=text")...), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = g.dir, log, log
 	// What is set for other programs of this machine is not meant for these.
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "JOBWARD_") || strings.HasPrefix(v, "OTEL_") })
@@ -196,8 +197,10 @@ func (g *demoRig) lastWords() (text string) {
 		if err != nil {
 			continue
 		}
-		lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-		text += fmt.Sprintf("\n%s ended with %v, and had said:\n  %s", p.name, p.cmd.ProcessState, strings.Join(lines[max(0, len(lines)-5):], "\n  "))
+		text += fmt.Sprintf("\n%s ended with %v", p.title, p.cmd.ProcessState)
+		if lines := strings.Split(strings.TrimSpace(string(raw)), "\n"); lines[0] != "" {
+			text += ", and had said:\n  " + strings.Join(lines[max(0, len(lines)-5):], "\n  ")
+		}
 	}
 	return text
 }
@@ -205,6 +208,7 @@ func (g *demoRig) lastWords() (text string) {
 // demoProcess is one of the processes.
 type demoProcess struct {
 	name  string
+	title string // its name in a sentence
 	log   string // the file
 	cmd   *exec.Cmd
 	ended chan struct{}      // closed when it has
@@ -227,7 +231,7 @@ func (p *demoProcess) serves(ctx context.Context) error {
 	go func() {
 		select {
 		case <-p.ended:
-			cancel(fmt.Errorf("%s ended", p.name))
+			cancel(errors.New("it ended"))
 		case <-ctx.Done():
 		}
 	}()
@@ -238,7 +242,7 @@ func (p *demoProcess) serves(ctx context.Context) error {
 				break
 			}
 			if pause(ctx, 10*time.Millisecond) != nil {
-				return fmt.Errorf("%s does not serve: %w", p.name, context.Cause(ctx))
+				return fmt.Errorf("%s does not serve: %w", p.title, context.Cause(ctx))
 			}
 		}
 	}
