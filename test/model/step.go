@@ -110,8 +110,10 @@ func (w *world) stepsOf(out []step, i int) []step {
 			out = append(out, step{vHello, at, 1, 0})
 		}
 	}
-	if _, ok := h.h.Clone().Renew(now); w.renews > 0 && ok {
-		out = append(out, step{vRenew, at, 0, 0})
+	if w.renews > 0 {
+		if _, ok := h.h.Clone().Renew(now); ok {
+			out = append(out, step{vRenew, at, 0, 0})
+		}
 	}
 	if w.evicts > 0 {
 		for j := range h.entries {
