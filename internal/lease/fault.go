@@ -13,7 +13,8 @@ const (
 
 	// FaultNoQuiet: receipts after a restart do not wait for forgotten leases (R1).
 	FaultNoQuiet
-	// FaultLateRenewal: a lapsed generation is renewed (R2).
+	// FaultLateRenewal: a lapsed generation is renewed, its interest forgotten (R2). It does
+	// harm together with FaultLateGrant: either side alone keeps a lapse final.
 	FaultLateRenewal
 	// FaultBrokenForgets: a broken stream or an overflow ends the generation (R2).
 	FaultBrokenForgets

@@ -19,7 +19,7 @@ const (
 	vAnswer  // holder, flight, revision
 	vLand    // holder, flight
 	vDeliver // holder, stream: the holder reads a message
-	vRead    // holder, stream: the grantor reads a message
+	vRead    // holder, stream, message: the grantor reads it
 	vHello   // holder, carry
 	vBreak   // holder, stream
 	vRenew   // holder
@@ -94,6 +94,9 @@ func (w *world) stepsOf(out []step, i int) []step {
 		}
 		if st.hello != nil || len(st.up) > 0 {
 			out = append(out, step{vRead, at, int8(j), 0})
+			for y := 1; w.cfg.Loose && st.hello == nil && y < len(st.up); y++ {
+				out = append(out, step{vRead, at, int8(j), int8(y)})
+			}
 		}
 		if !st.broken && (w.breaks > 0 || st.closed) {
 			out = append(out, step{vBreak, at, int8(j), 0})
@@ -163,7 +166,7 @@ func (w *world) take(d *drawn, s step) *world {
 	case vDeliver:
 		n.deliver(i, x)
 	case vRead:
-		n.read(d, i, x)
+		n.read(d, i, x, int(s.y))
 	case vHello:
 		n.hello(i, x == 1)
 	case vBreak:
@@ -223,8 +226,9 @@ func (w *world) hello(i int, carry bool) {
 	h.streams = append(h.streams, stream{number: w.cfg.Hellos + 1 - int(h.hellos), hello: &hello})
 }
 
-// read lets the grantor read the next message of a stream.
-func (w *world) read(d *drawn, i, x int) {
+// read lets the grantor read a message of a stream: the next one, or in loose worlds
+// another.
+func (w *world) read(d *drawn, i, x, y int) {
 	st := &w.ownH(i).streams[x]
 	g, now := w.ownG(), w.grantorNow()
 	if st.hello != nil {
@@ -233,8 +237,8 @@ func (w *world) read(d *drawn, i, x int) {
 		st.hello = nil
 		return
 	}
-	m := st.up[0]
-	st.up = st.up[1:]
+	m := st.up[y]
+	st.up = slices.Delete(slices.Clone(st.up), y, y+1)
 	switch m.Kind {
 	case lease.Renew:
 		g.Renew(now, st.gen, owner(i), m.Number)

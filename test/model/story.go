@@ -104,7 +104,7 @@ func (w *world) describeRead(s step, h *holder, who string) string {
 	if st.hello != nil {
 		return fmt.Sprintf("the PDP reads the hello of stream %d of %s", st.number, who)
 	}
-	return fmt.Sprintf("the PDP reads from stream %d of %s: %s", st.number, who, text(st.up[0]))
+	return fmt.Sprintf("the PDP reads from stream %d of %s: %s", st.number, who, text(st.up[s.y]))
 }
 
 func text(m lease.Message) string {

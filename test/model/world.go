@@ -35,6 +35,10 @@ type Config struct {
 	Remembers bool
 	// Ahead: the view is at a revision before it is dispatched.
 	Ahead bool
+	// Loose: what a holder sends may overtake what it has sent before on the same stream, as
+	// in the shell of package pep, which keeps the newest ack, renewal and notices to be
+	// sent next.
+	Loose bool
 	// Queue bounds the queue of a generation, and lets the writer be slow; zero does not.
 	Queue int
 	// Lean explores a part of the world that stands for all of it: see lean.
@@ -184,7 +188,7 @@ func begin(cfg *Config, d *drawn) *world {
 	}
 	for i := range cfg.Holders {
 		w.hello(i, false)
-		w.read(d, i, 0)
+		w.read(d, i, 0, 0)
 		w.pumpAll()
 		for len(w.hs[i].streams[0].down) > 0 {
 			w.deliver(i, 0)
