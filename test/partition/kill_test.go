@@ -1,0 +1,125 @@
+package partition
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jobward/jobward/internal/lease"
+)
+
+// TestKills kills the PDP and sidecars under load and starts them again: entries are carried over or not, receipts wait for what a PDP that was
+// killed cannot know (R1), and no check after one is allowed.
+func TestKills(t *testing.T) {
+	t.Parallel()
+	d, sides, h := fleet(t, 3)
+	rnd := newRand(t)
+	h.start(4)
+	for range 2 * *rounds {
+		h.run(time.Duration(300+rnd.IntN(700)) * time.Millisecond)
+		d.end(t, syscall.SIGKILL)
+		h.run(time.Duration(rnd.IntN(500)) * time.Millisecond)
+		d.start()
+		h.run(time.Duration(300+rnd.IntN(1000)) * time.Millisecond)
+		s := sides[rnd.IntN(len(sides))]
+		s.end(t, syscall.SIGKILL)
+		h.run(time.Duration(rnd.IntN(200)) * time.Millisecond)
+		s.start()
+	}
+	h.run(500 * time.Millisecond)
+	h.recovers()
+	h.good()
+}
+
+// killAway kills the PDP while its sidecar cannot reach it, starts it again, and revokes at once. It reports whether the sidecar, which cannot know,
+// allows after an effective receipt. Leases are long, so that a busy machine has started it before they end.
+func killAway(t *testing.T, p plant) (stale bool) {
+	d := startPDP(t, p, "--lease-term=6s")
+	r := startRelay(t, d.at)
+	s := startSide(t, "away", r.addr(), plant{})
+	token := d.issue("job")
+	s.holds(token)
+	r.stall()
+	d.end(t, syscall.SIGKILL)
+	d.start()
+	if at := d.revoke("job", untilDurable); p.Grantor == lease.NoFault && (at.Effective || at.QuietRemaining.AsDuration() <= 0) {
+		t.Errorf("right after a kill: %v", at)
+	}
+	receipt := d.revoke("job", untilEffective)
+	if !receipt.Effective {
+		t.Errorf("not effective in the end: %v", receipt)
+	}
+	v := judge(s.ask(token))
+	t.Logf("after %v: %v; then the sidecar says %v", receipt.Elapsed.AsDuration(), receipt, v)
+	if p.Grantor == lease.NoFault {
+		r.heal()
+		s.holds(d.issue("fresh"))
+	}
+	return v == allowed
+}
+
+// TestKilledAway: the receipt waits for the lease that the PDP has forgotten (R1).
+func TestKilledAway(t *testing.T) {
+	t.Parallel()
+	if killAway(t, plant{}) {
+		t.Error("allowed after its receipt")
+	}
+}
+
+func TestKilledAwayCatches(t *testing.T) {
+	t.Parallel()
+	if !killAway(t, plant{Grantor: lease.FaultNoQuiet}) {
+		t.Error("a PDP that does not wait after a kill was not found out")
+	}
+}
+
+// TestStops stops the PDP in order and starts it again, under load: sidecars go on answering while it stops, and the next start has nobody to wait for.
+func TestStops(t *testing.T) {
+	t.Parallel()
+	d, sides, h := fleet(t, 2, "--lease-term=3s")
+	h.start(4)
+	for i := range *rounds {
+		h.run(500 * time.Millisecond)
+		held := d.issue(fmt.Sprint("held-", i))
+		for _, s := range sides {
+			s.holds(held)
+		}
+		d.signal(syscall.SIGTERM)
+		for _, s := range sides {
+			if v := judge(s.ask(held)); v != allowed {
+				t.Errorf("%s, while the PDP stops: %v", s.name, v)
+			}
+		}
+		d.end(t, syscall.SIGTERM)
+		if !d.log.has(`"stopped"`) && !d.log.has("msg=stopped") {
+			t.Errorf("it did not stop in order:\n%s", d.log.tail())
+		}
+		d.start()
+		if r := d.revoke("nobody", untilDurable); r.QuietRemaining.AsDuration() > 0 || !r.Effective {
+			t.Errorf("after a stop in order a receipt waits: %v", r)
+		}
+		h.run(300 * time.Millisecond)
+	}
+	h.recovers()
+	h.good()
+}
+
+// TestSidecarComesBack kills a sidecar and starts it again: it begins empty, with its mark, and nobody's receipt is wrong meanwhile.
+func TestSidecarComesBack(t *testing.T) {
+	t.Parallel()
+	d := startPDP(t, plant{})
+	s := startSide(t, "back", d.at, plant{})
+	token := d.issue("job")
+	s.holds(token)
+	eventually(t, "its mark", s.marked)
+	s.end(t, syscall.SIGKILL)
+	if r := d.revoke("job", untilEffective); !r.Effective || r.Lapsed != 1 {
+		t.Errorf("a sidecar that was killed lapses: %v", r)
+	}
+	s.start()
+	s.holds(d.issue("fresh"))
+	if v := judge(s.ask(token)); v != dead {
+		t.Errorf("the dead job: %v", v)
+	}
+}

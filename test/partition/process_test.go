@@ -1,0 +1,113 @@
+package partition
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is for what must come at some time on a busy machine; nothing is measured by it.
+const patience = 60 * time.Second
+
+// output collects what is written, for readers in other goroutines.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// tail gives the last of it.
+func (o *output) tail() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.text.Bytes()
+	return string(b[max(0, len(b)-4000):])
+}
+
+func (o *output) has(s string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Contains(o.text.Bytes(), []byte(s))
+}
+
+// process is a child. It dies with the test, and with this process however that ends.
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// launch starts a child, in a network namespace unless that is "".
+func launch(t *testing.T, kind, namespace string, p plant, log *output, args ...string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := append([]string{self}, args...)
+	if namespace != "" {
+		words = append([]string{"nsenter", "--net=" + namespace}, words...) // which executes in its own place: the process id is the child's
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &process{cmd: exec.Command(words[0], words[1:]...), exited: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), childVar+"="+kind, plantVar+"="+string(text), "GOMAXPROCS=2")
+	c.cmd.Stderr = log
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c.cmd.Wait() // how it ended is in its log
+		close(c.exited)
+	}()
+	return c
+}
+
+func (c *process) signal(s syscall.Signal) { c.cmd.Process.Signal(s) }
+
+// end sends a signal and waits until the process is gone.
+func (c *process) end(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	c.signal(s)
+	select {
+	case <-c.exited:
+	case <-time.After(patience):
+		c.signal(syscall.SIGKILL)
+		<-c.exited
+		t.Errorf("a process did not end at %v", s)
+	}
+}
+
+func (c *process) gone() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool, otherwise ...func() string) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			text := ""
+			for _, f := range otherwise {
+				text += "\n" + f()
+			}
+			t.Fatalf("it does not come: %s%s", what, text)
+		}
+	}
+}
