@@ -138,7 +138,7 @@ func (c *chaos) rollback(ctx context.Context) {
 	truth := s.disk.backup()
 	to := truth.mark.Revision - min(truth.mark.Revision/2, 15)
 	c.note("rollback from %d to %d", truth.mark.Revision, to)
-	s.oracle.fork(true)
+	s.oracle.fork(true, to)
 	s.disk.rollback(to)
 	s.sleep(ctx, c.lane, between(c.rnd, 20*time.Millisecond, s.plan.term))
 	s.restart()
@@ -148,6 +148,6 @@ func (c *chaos) rollback(ctx context.Context) {
 	}
 	c.note("restore")
 	s.disk.restore(truth, true)
-	s.oracle.fork(false)
+	s.oracle.fork(false, 0)
 	s.restart()
 }

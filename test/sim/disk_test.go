@@ -27,6 +27,7 @@ type disk struct {
 	watch   func(state.Change) // told of each durable change
 	views   map[authz.Revision]*state.View
 	viewed  []authz.Revision
+	spare   *state.View
 	// durable is what a crash leaves; it lags only with a planted bug.
 	durable authz.Revision
 }
@@ -140,15 +141,21 @@ func (d *disk) viewAt(rev authz.Revision) *state.View {
 		undo(records, d.history[i])
 		chain, stamp = d.history[i].chain, d.history[i].stamp
 	}
-	v := state.NewView()
+	v := d.spare
+	if d.spare = nil; v == nil {
+		v = state.NewView()
+	}
 	v.Reset()
 	for _, k := range slices.Sorted(maps.Keys(records)) {
 		v.Load(records[k].rec, records[k].mod)
 	}
 	v.Loaded(state.Mark{Epoch: d.mark.Epoch, Revision: rev, Chain: chain}, stamp)
-	const keep = 64
+	const keep = 40
 	d.views[rev] = v
 	if d.viewed = append(d.viewed, rev); len(d.viewed) > keep {
+		if old := d.views[d.viewed[0]]; old != nil {
+			d.spare = old
+		}
 		delete(d.views, d.viewed[0])
 		d.viewed = d.viewed[1:]
 	}

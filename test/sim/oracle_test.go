@@ -35,6 +35,7 @@ type oracle struct {
 	// over: an end by time that somebody was told of (R12).
 	over                           map[authz.Digest]time.Duration
 	forked                         bool // the PDP serves a history that is not the one that was
+	forkedAt                       authz.Revision
 	checks, hits, allows, receipts int
 }
 
@@ -116,6 +117,17 @@ func (o *oracle) receipt(revs []authz.Revision, all authz.Revision, also func(no
 	}
 }
 
+// saying is what an answer says, in words when they are needed.
+type saying struct {
+	*asking
+	d *authz.Decision
+}
+
+func (w saying) String() string {
+	return fmt.Sprintf("%s says %v (revision %d, cached %v) to %s, asked at %.6f",
+		w.h.sc.name, w.d.Reason, w.d.Revision, w.d.Cached, w.h.sc.s.question(w.req), w.began.Seconds())
+}
+
 // asking is one check under way.
 type asking struct {
 	h       *pep1
@@ -124,12 +136,17 @@ type asking struct {
 	applied authz.Revision // of the process, before
 	seen    uint64         // epoch
 	stamp   authz.Stamp
+	mark    authz.Revision // the highest that it ever saw, or was kept for it
+	forked  bool
 }
 
 // begin notes the start of a check.
 func (o *oracle) begin(h *pep1, req authz.Request) *asking {
 	st := h.d.Status()
 	a := &asking{h: h, req: req, began: o.s.now(), applied: st.Applied, seen: st.Seen.Epoch, stamp: o.stamp()}
+	o.mu.Lock()
+	a.forked, a.mark = o.forked, max(st.Seen.Revision, h.sc.kept)
+	o.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a.seen == h.epoch && a.applied < h.applied {
@@ -164,7 +181,7 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 	if d.Cached {
 		o.hits++
 	}
-	what := fmt.Sprintf("%s says %v (revision %d, cached %v) to %s, asked at %.6f", h.sc.name, d.Reason, d.Revision, d.Cached, s.question(a.req), a.began.Seconds())
+	what := saying{a, &d}
 	if d.Allow != d.Reason.Allows() || d.Reason == authz.ReasonNone {
 		s.fail("R17", about, "%s", what)
 	}
@@ -173,6 +190,12 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 			s.fail("R17", about, "%s, and has a lease", what)
 		}
 		return
+	}
+	if a.forked || o.forked {
+		if !d.Cached && a.forked && a.mark > o.forkedAt {
+			s.fail("R13", about, "%s, believes a PDP whose history was set back to revision %d, and has seen %d", what, o.forkedAt, a.mark)
+		}
+		return // who has not seen the true history cannot know
 	}
 	o.reasons(a, &d, t, now, about, what)
 	if d.Allow {
@@ -189,44 +212,52 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 }
 
 // reasons looks at ends that must stay and at tokens that must be known.
-func (o *oracle) reasons(a *asking, d *authz.Decision, t *tokenInfo, now time.Duration, about []string, what string) {
+func (o *oracle) reasons(a *asking, d *authz.Decision, t *tokenInfo, now time.Duration, about []string, what saying) {
 	switch {
 	case t == nil:
 	case d.Reason == authz.TokenUnknown && t.known < a.began:
 		o.s.fail("R16", about, "%s, whose Issue had returned at %.6f", what, t.known.Seconds())
-	case d.Reason == authz.TokenExpired || d.Reason == authz.HeartbeatLapsed:
+	case d.Reason == authz.TokenExpired:
+		earliest(o.over, t.digest, now)
+	case d.Reason == authz.HeartbeatLapsed && o.lapsed(t.job):
+		// Not before it is committed: a PDP that dies before that gives the job a new term.
 		earliest(o.over, t.digest, now)
 	}
 }
 
+func (o *oracle) lapsed(id authz.JobID) bool {
+	j, _, ok := o.view.Job(id)
+	return ok && j.Lapsed
+}
+
 // allowed is P1: nothing that a receipt called dead is allowed to whoever asks later.
-func (o *oracle) allowed(a *asking, t *tokenInfo, about []string, what string) {
+func (o *oracle) allowed(a *asking, t *tokenInfo, about []string, what saying) {
 	if t == nil {
 		o.s.fail("P1", about, "%s, which nobody was given", what)
 		return
 	}
-	dead := func(why string, at time.Duration, ok bool) bool {
+	dead := func(why string, at time.Duration, ok bool, rev authz.Revision) bool {
 		if ok && at < a.began {
-			o.s.fail("P1", about, "%s, which was dead since an effective receipt at %.6f: %s", what, at.Seconds(), why)
+			o.s.fail("P1", about, "%s, which was dead since an effective receipt at %.6f: %s %v", what, at.Seconds(), why, rev)
 			return true
 		}
 		return false
 	}
 	at, ok := o.deadJobs[t.job]
-	if dead("job revoked", at, ok) {
+	if dead("job revoked", at, ok, 0) {
 		return
 	}
 	at, ok = o.deadTokens[t.digest]
-	if dead("token replaced", at, ok) {
+	if dead("token replaced", at, ok, 0) {
 		return
 	}
 	for _, d := range o.deadProjects[t.source] {
-		if dead(fmt.Sprintf("project deleted at revision %d", d.before), d.at, t.issued < d.before) {
+		if dead("project deleted at revision", d.at, t.issued < d.before, d.before) {
 			return
 		}
 	}
 	for _, d := range o.deadUsers[t.user] {
-		if dead(fmt.Sprintf("user blocked at revision %d", d.before), d.at, t.issued < d.before) {
+		if dead("user blocked at revision", d.at, t.issued < d.before, d.before) {
 			return
 		}
 	}
@@ -241,10 +272,7 @@ func (o *oracle) allowed(a *asking, t *tokenInfo, about []string, what string) {
 // rights is P1 for what is not death: of the changes since the newest revision at which
 // the answer is right, the first has taken the right away. Its receipt must not have been
 // effective.
-func (o *oracle) rights(a *asking, about []string, what string) {
-	if o.forked {
-		return
-	}
+func (o *oracle) rights(a *asking, about []string, what saying) {
 	allows := func(v *state.View) bool {
 		return v.Decide(&o.walk, a.req, o.stamp()).Allow || v.Decide(&o.walk, a.req, a.stamp.Add(-slack)).Allow
 	}
@@ -277,7 +305,7 @@ const slack = 1200 * time.Millisecond
 
 // cached is P9 and P2: a cached answer is what the PDP would say at the revision that the
 // holder has applied, and is given under a lease.
-func (o *oracle) cached(a *asking, d *authz.Decision, now time.Duration, about []string, what string) {
+func (o *oracle) cached(a *asking, d *authz.Decision, now time.Duration, about []string, what saying) {
 	s, h := o.s, a.h
 	h.mu.Lock()
 	ends := h.ends
@@ -285,7 +313,7 @@ func (o *oracle) cached(a *asking, d *authz.Decision, now time.Duration, about [
 	if clock := lease.Instant(h.clock()); clock >= ends {
 		s.fail("P2", about, "%s, %v after the end of its lease", what, clock.Sub(ends))
 	}
-	if o.forked || a.seen != s.epoch() {
+	if a.seen != s.epoch() {
 		return
 	}
 	stamp := o.stamp()
@@ -297,6 +325,9 @@ func (o *oracle) cached(a *asking, d *authz.Decision, now time.Duration, about [
 	want := v.Decide(&o.walk, a.req, stamp)
 	if same(d, want) || same(d, v.Decide(&o.walk, a.req, stamp.Add(-slack))) {
 		return
+	}
+	if byTime := want.Reason == authz.TokenExpired || want.Reason == authz.HeartbeatLapsed; byTime && d.Reason.Dead() {
+		return // dead is dead: it has died of old age as well since it was judged
 	}
 	s.fail("P9", about, "%s; at revision %d, which it has applied, it is %v", what, at, want.Reason)
 }

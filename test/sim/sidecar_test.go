@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -29,7 +30,8 @@ type sidecar struct {
 	mute                                 bool // acks are lost
 	places                               []place
 	streams                              int
-	dir                                  string // where the mark is kept; empty: nowhere
+	dir                                  string         // where the mark is kept; empty: nowhere
+	kept                                 authz.Revision // of the mark that is on disk
 
 	mu    sync.Mutex
 	conns []*conn
@@ -138,6 +140,9 @@ func (sc *sidecar) crash(told, lost bool) {
 	sc.mu.Unlock()
 	if sc.dir != "" {
 		next := s.tempDir(sc.name)
+		if sc.kept = markIn(sc.dir); lost {
+			sc.kept = 0
+		}
 		if !lost && s.bug.kind != bugForgetsMark {
 			copyDir(next, sc.dir)
 		}
@@ -217,6 +222,19 @@ func (h *pep1) granted(m lease.Message) {
 	if ok {
 		h.ends = max(h.ends, at.Add(m.Term-m.Term/100))
 	}
+}
+
+// markIn gives the revision of the mark in a state directory.
+func markIn(dir string) authz.Revision {
+	var m struct{ Revision uint64 }
+	b, err := os.ReadFile(filepath.Join(dir, "mark.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		return 0
+	}
+	return authz.Revision(m.Revision)
 }
 
 func copyDir(to, from string) {

@@ -155,11 +155,12 @@ func (s *sim) run(script func(context.Context, *sim)) {
 		}
 		halt()
 		actors.Wait()
-		if len(s.violations) == 0 {
-			s.heal(ctx, judge)
-		}
+		well := len(s.violations) == 0 && s.heal(ctx, judge)
 		quiet()
 		askers.Wait()
+		if well {
+			s.answersAgain(ctx, judge)
+		}
 	}
 	s.close()
 }
@@ -184,10 +185,10 @@ func (sc *sidecar) revive() {
 	}
 }
 
-// heal ends all troubles and wants everything to be well soon: every receipt effective
-// within two terms, and every sidecar answering from its cache.
-func (s *sim) heal(ctx context.Context, c *client) {
+// heal ends all troubles and wants every receipt effective within two terms.
+func (s *sim) heal(ctx context.Context, c *client) (well bool) {
 	s.note("chaos", "", "", "all is well from here on")
+	s.plan.slow, s.plan.verySlow, s.plan.behind = 0, 0, 0
 	s.restart()
 	var wait time.Duration
 	for _, sc := range s.sidecars {
@@ -212,6 +213,11 @@ func (s *sim) heal(ctx context.Context, c *client) {
 	if !r.Effective {
 		s.fail("liveness", nil, "%v after the last trouble a receipt is not effective: %+v", bound, r)
 	}
+	return r.Effective
+}
+
+// answersAgain wants every sidecar to answer from its cache.
+func (s *sim) answersAgain(ctx context.Context, c *client) {
 	token := s.freshToken(ctx, c)
 	if token == nil {
 		return
@@ -279,6 +285,7 @@ func (s *sim) close() {
 			c.down.end()
 		}
 	}
+	time.Sleep(time.Minute) // what is still on its way arrives nowhere
 }
 
 // focus makes a token the one that services ask about.
@@ -332,10 +339,10 @@ func (o *oracle) isForked() bool {
 }
 
 // fork says that the PDP serves another history than the true one, or does so no more.
-func (o *oracle) fork(on bool) {
+func (o *oracle) fork(on bool, at authz.Revision) {
 	o.lock()
 	defer o.mu.Unlock()
-	o.forked = on
+	o.forked, o.forkedAt = on, at
 }
 
 // wrong is an answer of somebody who is wrong: a replica that is behind what the sidecar

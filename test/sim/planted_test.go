@@ -1,0 +1,149 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/pep"
+)
+
+var flagPlanted = flag.Int("planted", 0, "how many seeds TestPlanted tries at most; zero takes each bug's own bound")
+
+// planted is a bug, and how to find it.
+type planted struct {
+	bug
+	// rule is the line of PROTOCOL.md's last table, or the words of issue 3.
+	rule   string
+	bound  int
+	change func(*plan) // makes the situation that it needs likelier
+}
+
+// troubles makes some troubles likely and all others not.
+func troubles(kinds ...int) func(*plan) {
+	return func(p *plan) {
+		p.trouble = [numTroubles]int{}
+		for _, k := range kinds {
+			p.trouble[k]++
+		}
+		p.calm = 200 * time.Millisecond
+	}
+}
+
+// busy is for all planted bugs: much is asked and much is changed.
+func busy(p *plan) {
+	p.acts, p.pace = 150*time.Millisecond, 40*time.Millisecond
+}
+
+func both(fs ...func(*plan)) func(*plan) {
+	return func(p *plan) {
+		for _, f := range fs {
+			f(p)
+		}
+	}
+}
+
+func plantedBugs() []planted {
+	slow := func(p *plan) { p.slow, p.verySlow, p.callTimeout = 0.3, 0.15, 2*time.Second+13*time.Microsecond }
+	grantor := func(f lease.Fault, name string) bug { return bug{name: name, grantor: f} }
+	holder := func(f lease.Fault, name string) bug { return bug{name: name, holder: f} }
+	list := []planted{
+		{bug: grantor(lease.FaultNoQuiet, "FaultNoQuiet"), rule: "R1", change: troubles(troublePDPDies, troublePDPDark, troublePDPDies)},
+		{bug: bug{name: "FaultLateRenewal and FaultLateGrant", grantor: lease.FaultLateRenewal, holder: lease.FaultLateGrant}, rule: "R2 late renewal",
+			change: troubles(troubleWatchShut, troubleHalfOpen)},
+		{bug: grantor(lease.FaultBrokenForgets, "FaultBrokenForgets"), rule: "R2 closed stream", change: troubles(troubleBreak)},
+		{bug: holder(lease.FaultOldGeneration, "FaultOldGeneration"), rule: "R3", change: both(troubles(troubleBreak), slow)},
+		{bug: holder(lease.FaultJoinAny, "FaultJoinAny"), rule: "R4", change: slow},
+		{bug: grantor(lease.FaultInterestLate, "FaultInterestLate"), rule: "R5 order", change: func(p *plan) { p.preempt = 0.4 }},
+		{bug: grantor(lease.FaultAckErases, "FaultAckErases"), rule: "R5 ack", change: slow},
+		{bug: bug{name: "a repeat waits for nothing", kind: bugForgetsRetry}, rule: "R6", change: troubles(troubleWatchShut)},
+		{bug: bug{name: "deaths are not stored", kind: bugNoDeaths}, rule: "R7"},
+		{bug: bug{name: "tombstones are not stored", kind: bugNoTombstones}, rule: "R7"},
+		{bug: bug{name: "told before it is durable", kind: bugTellsEarly}, rule: "R10", change: troubles(troublePDPDies)},
+		{bug: bug{name: "a ticker's clock", kind: bugTicker}, rule: "R11", change: troubles(troublePause)},
+		{bug: bug{name: "the PDP's clock goes back", kind: bugClockBack}, rule: "R12", change: troubles(troublePDPDies)},
+		{bug: bug{name: "no new term after an outage", kind: bugNoRestartBeats}, rule: "R12", change: troubles(troublePDPDies)},
+		{bug: bug{name: "NoValidUntil", pep: pep.Fault{NoValidUntil: true}}, rule: "R12"},
+		{bug: bug{name: "FaultNoMark", holder: lease.FaultNoMark, kind: bugServesOn}, rule: "R13", change: troubles(troubleRollback)},
+		{bug: bug{name: "the mark is lost at a restart", kind: bugForgetsMark}, rule: "R13", change: both(troubles(troubleRollback, troubleSidecarDies), func(p *plan) { p.keepsMark = true })},
+		{bug: holder(lease.FaultNoApplied, "FaultNoApplied"), rule: "R14", change: func(p *plan) { p.behind = 0.05 }},
+		{bug: bug{name: "overload is unknown", kind: bugUnknown}, rule: "R16"},
+		{bug: holder(lease.FaultNoLease, "FaultNoLease"), rule: "P2: lease not checked", change: troubles(troubleAllShut, troublePause)},
+		{bug: holder(lease.FaultAckEarly, "FaultAckEarly"), rule: "ack before removal"},
+		{bug: holder(lease.FaultOpenFill, "FaultOpenFill"), rule: "fill not fenced", change: slow},
+		{bug: grantor(lease.FaultResumeLate, "FaultResumeLate"), rule: "off by one on resume", change: troubles(troubleBreak)},
+		{bug: grantor(lease.FaultQueueSkips, "FaultQueueSkips"), rule: "queue overflow skipped",
+			change: both(troubles(troubleSlowReader), func(p *plan) { p.maxQueue, p.window = 3, 1 })},
+		{bug: holder(lease.FaultFromReceipt, "FaultFromReceipt"), rule: "renewal counted from receipt", change: troubles(troubleSlowReader, troubleWatchShut)},
+		{bug: holder(lease.FaultLateGrant, "FaultLateGrant"), rule: "R2 late grant", change: troubles(troubleWatchShut, troubleSlowReader)},
+		{bug: grantor(lease.FaultLateRenewal, "FaultLateRenewal"), rule: "R2 late renewal, at the grantor alone", change: troubles(troubleWatchShut)},
+		{bug: holder(lease.FaultKeepAll, "FaultKeepAll"), rule: "R3 vouching", change: both(troubles(troubleBreak), func(p *plan) { p.maxRecent = 5 })},
+		{bug: holder(lease.FaultForgetFree, "FaultForgetFree"), rule: "R5 eviction", change: both(slow, func(p *plan) { p.maxEntries = 3 })},
+		{bug: holder(lease.FaultReleaseEarly, "FaultReleaseEarly"), rule: "R2 release", change: both(troubles(troubleBreak), slow)},
+		{bug: bug{name: "KeyWithoutSurface", pep: pep.Fault{KeyWithoutSurface: true}}, rule: "a cache-key field left out"},
+	}
+	for kind := authz.KeyInstance; kind <= authz.KeyPath; kind++ {
+		list = append(list,
+			planted{bug: bug{name: fmt.Sprintf("LoseKeys %d", kind), loseKeys: kind}, rule: "R15: a dependency key missing"},
+			planted{bug: bug{name: fmt.Sprintf("NoKeys %d", kind), pep: pep.Fault{NoKeys: kind}}, rule: "R15: a dependency key missing"})
+	}
+	return list
+}
+
+// TestNothingPlanted runs the same situations without the bugs: what TestPlanted finds must
+// be the bug.
+func TestNothingPlanted(t *testing.T) {
+	for _, b := range plantedBugs() {
+		if b.change == nil {
+			continue
+		}
+		n := *flagPlanted
+		if n == 0 {
+			n = 5
+		}
+		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
+			for i := range n {
+				r := simulate(t, options{seed: uint64(i + 1), change: both(busy, b.change)})
+				if len(r.violations) > 0 {
+					v := r.violations[0]
+					r = simulate(t, options{seed: uint64(i + 1), change: both(busy, b.change), tracing: true})
+					t.Fatalf("seed %d: %s: %s\n%s", i+1, v.rule, v.text, r.story(v, 50))
+				}
+			}
+		})
+	}
+}
+
+// TestPlanted plants each bug and wants it found.
+func TestPlanted(t *testing.T) {
+	var table strings.Builder
+	for _, b := range plantedBugs() {
+		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
+			bound := b.bound
+			if bound == 0 {
+				bound = 60
+			}
+			if *flagPlanted != 0 {
+				bound = *flagPlanted
+			}
+			for i := range bound {
+				change := busy
+				if b.change != nil {
+					change = both(busy, b.change)
+				}
+				r := simulate(t, options{seed: uint64(i + 1), bug: b.bug, change: change})
+				if len(r.violations) > 0 {
+					fmt.Fprintf(&table, "%-38s %-40s %4d  %s\n", b.rule, b.name, i+1, r.violations[0].rule)
+					return
+				}
+			}
+			fmt.Fprintf(&table, "%-38s %-40s    -  not in %d\n", b.rule, b.name, bound)
+			t.Errorf("%s was not found in %d seeds", b.name, bound)
+		})
+	}
+	t.Logf("bugs, and how many seeds each took:\n%s", table.String())
+}
