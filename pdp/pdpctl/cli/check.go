@@ -98,7 +98,7 @@ func decisionRows(t *table, d *jobwardv1.Decision) {
 	}
 	t.row("revision", d.GetRevision())
 	if d.GetCached() {
-		t.row("from the cache", "of the sidecar; nothing that the answer rests on has changed since that revision")
+		t.row("cached", "yes: nothing that it rests on has changed since that revision")
 	}
 	if d.GetValidFor() != nil {
 		t.row("token lives for", d.GetValidFor().AsDuration().Round(time.Second))
