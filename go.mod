@@ -17,6 +17,7 @@ require (
 require (
 	buf.build/go/protovalidate v1.4.0 // the rules of control messages, as the protos state them
 	github.com/alecthomas/kong v1.17.0 // commands and settings from one struct: flag, environment, file
+	github.com/anishathalye/porcupine v1.3.0 // tests: histories of the real programs are checked against a model
 	github.com/dgraph-io/badger/v4 v4.9.6 // the embedded store
 	github.com/goccy/go-yaml v1.19.2 // settings, callers and scenario files
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // recovery, selector and validation around control calls

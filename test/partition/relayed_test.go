@@ -10,9 +10,9 @@ import (
 )
 
 // relayed is a PDP, sidecars behind a relay each, and a hammer that does not ask yet.
-func relayed(t *testing.T, rnd *rand.Rand, n int) (d *pdp, sides []*side, relays []*relay, h *hammer) {
+func relayed(t *testing.T, rnd *rand.Rand, n int, p plant, more ...string) (d *pdp, sides []*side, relays []*relay, h *hammer) {
 	t.Helper()
-	d = startPDP(t, plant{})
+	d = startPDP(t, p, more...)
 	for i := range n {
 		r := startRelay(t, d.at)
 		relays = append(relays, r)
@@ -54,7 +54,7 @@ func trouble(r *relay, rnd *rand.Rand) (name string) {
 func TestRelays(t *testing.T) {
 	t.Parallel()
 	rnd := newRand(t)
-	_, _, relays, h := relayed(t, rnd, 3)
+	_, _, relays, h := relayed(t, rnd, 3, plant{})
 	h.start(4)
 	seen := map[string]int{}
 	for range 6 * *rounds {
