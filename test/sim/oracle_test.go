@@ -136,7 +136,7 @@ type asking struct {
 	applied authz.Revision // of the process, before
 	seen    uint64         // epoch
 	stamp   authz.Stamp
-	mark    authz.Revision // the highest that it ever saw, or was kept for it
+	mark    authz.Revision // that it knows of the true history, while there is another
 	forked  bool
 }
 
@@ -145,7 +145,7 @@ func (o *oracle) begin(h *pep1, req authz.Request) *asking {
 	st := h.d.Status()
 	a := &asking{h: h, req: req, began: o.s.now(), applied: st.Applied, seen: st.Seen.Epoch, stamp: o.stamp()}
 	o.mu.Lock()
-	a.forked, a.mark = o.forked, max(st.Seen.Revision, h.sc.kept)
+	a.forked, a.mark = o.forked, h.sc.trulySeen
 	o.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -196,6 +196,9 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 			s.fail("R13", about, "%s, believes a PDP whose history was set back to revision %d, and has seen %d", what, o.forkedAt, a.mark)
 		}
 		return // who has not seen the true history cannot know
+	}
+	if a.seen < s.epoch() {
+		return // it has what it has from the other history, until its lease is over (R1)
 	}
 	o.reasons(a, &d, t, now, about, what)
 	if d.Allow {

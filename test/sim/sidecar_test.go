@@ -32,6 +32,7 @@ type sidecar struct {
 	streams                              int
 	dir                                  string         // where the mark is kept; empty: nowhere
 	kept                                 authz.Revision // of the mark that is on disk
+	trulySeen                            authz.Revision // of the true history, when the PDP began to serve another
 
 	mu    sync.Mutex
 	conns []*conn
@@ -86,6 +87,9 @@ func (s *sim) newSidecar(i int) *sidecar {
 // start starts a process. With a mark it knows what the one before had seen.
 func (sc *sidecar) start() {
 	s := sc.s
+	if s.over.Load() {
+		return
+	}
 	sc.count++
 	h := &pep1{sc: sc, n: sc.count, sent: map[renewal]lease.Instant{}}
 	rnd := s.chance(fmt.Sprint(sc.name, " process ", sc.count))
@@ -133,6 +137,9 @@ func (sc *sidecar) crash(told, lost bool) {
 	s := sc.s
 	s.note(sc.name, sc.name, "dies", "process %d, mark lost %v", h.n, lost)
 	h.gone.Store(true)
+	if sc.dir == "" {
+		sc.trulySeen = 0
+	}
 	sc.mu.Lock()
 	sc.proc = nil
 	conns := sc.conns
@@ -140,9 +147,11 @@ func (sc *sidecar) crash(told, lost bool) {
 	sc.mu.Unlock()
 	if sc.dir != "" {
 		next := s.tempDir(sc.name)
-		if sc.kept = markIn(sc.dir); lost {
+		epoch, kept := markIn(sc.dir)
+		if sc.kept = kept; lost || epoch != s.epoch() {
 			sc.kept = 0
 		}
+		sc.trulySeen = min(sc.trulySeen, sc.kept)
 		if !lost && s.bug.kind != bugForgetsMark {
 			copyDir(next, sc.dir)
 		}
@@ -224,17 +233,17 @@ func (h *pep1) granted(m lease.Message) {
 	}
 }
 
-// markIn gives the revision of the mark in a state directory.
-func markIn(dir string) authz.Revision {
-	var m struct{ Revision uint64 }
+// markIn gives the epoch and revision of the mark in a state directory.
+func markIn(dir string) (epoch uint64, rev authz.Revision) {
+	var m struct{ Epoch, Revision uint64 }
 	b, err := os.ReadFile(filepath.Join(dir, "mark.json"))
 	if err == nil {
 		err = json.Unmarshal(b, &m)
 	}
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return authz.Revision(m.Revision)
+	return m.Epoch, authz.Revision(m.Revision)
 }
 
 func copyDir(to, from string) {

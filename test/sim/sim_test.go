@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
@@ -35,6 +36,7 @@ type sim struct {
 	services  []*service
 	runners   []*runner
 	ending    sync.WaitGroup
+	over      atomic.Bool
 	failed    chan struct{}
 
 	mu           sync.Mutex
@@ -267,6 +269,7 @@ func (s *sim) recovered(ctx context.Context, c *client, sc *sidecar, t *tokenInf
 
 // close ends everything.
 func (s *sim) close() {
+	s.over.Store(true)
 	for _, sc := range s.sidecars {
 		if h := sc.running(); h != nil {
 			h.gone.Store(true)
@@ -343,6 +346,18 @@ func (o *oracle) fork(on bool, at authz.Revision) {
 	o.lock()
 	defer o.mu.Unlock()
 	o.forked, o.forkedAt = on, at
+	for _, sc := range o.s.sidecars {
+		sc.trulySeen = sc.kept
+		if h := sc.running(); h != nil {
+			sc.trulySeen = 0
+			if m := h.d.Status().Seen; m.Epoch == o.s.epoch() {
+				sc.trulySeen = m.Revision
+			}
+		}
+		if sc.kept = 0; !on { // of another epoch from here on
+			sc.trulySeen = 0
+		}
+	}
 }
 
 // wrong is an answer of somebody who is wrong: a replica that is behind what the sidecar
