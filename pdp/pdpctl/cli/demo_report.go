@@ -18,7 +18,7 @@ const (
 	demoCachedTitle = `1. A push by %s starts job %s in %s, and the job gets a token.
    Both sidecars are asked whether it has %s on %s.`
 	demoRevokedTitle = `
-2. %d clients go on asking as fast as they can. Meanwhile the job ends: its token is revoked.`
+2. Now %d clients ask that as fast as they can. Meanwhile the job ends: its token is revoked.`
 	demoFrozenTitle = `
 3. The hard case. Sidecar %s has an ALLOW for job %s in its cache when it is frozen (SIGSTOP). That
    job is revoked. %[1]s cannot be told, so Revoke waits until %[1]s may not believe its cache any more.`
