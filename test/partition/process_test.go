@@ -3,8 +3,11 @@ package partition
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -76,6 +79,25 @@ func launch(t *testing.T, kind, namespace string, p plant, log *output, args ...
 }
 
 func (c *process) signal(s syscall.Signal) { c.cmd.Process.Signal(s) }
+
+// freeze stops the process. A stop is begun by the first thread that gets to run, and the others go on until then: it waits for all.
+func (c *process) freeze(t *testing.T) {
+	t.Helper()
+	c.signal(syscall.SIGSTOP)
+	eventually(t, "a stopped process", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.cmd.Process.Pid))
+		for _, thread := range threads {
+			// "PID (NAME) STATE ..."
+			stat, err := os.ReadFile(thread)
+			if _, state, ok := strings.Cut(string(stat), ") "); err == nil && (!ok || state[0] != 'T') {
+				return false
+			}
+		}
+		return err == nil && len(threads) > 0
+	})
+}
+
+func (c *process) thaw() { c.signal(syscall.SIGCONT) }
 
 // end sends a signal and waits until the process is gone.
 func (c *process) end(t *testing.T, s syscall.Signal) {

@@ -4,55 +4,80 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jobward/jobward/internal/lease"
 )
 
-// stopSidecar stops a sidecar that holds many jobs, revokes them, asks it about all of them, and lets it go on after so long. It gives how
-// many of its first answers were allows, although each question was asked after its receipt.
-func stopSidecar(t *testing.T, p plant, stopped time.Duration) (allows int) {
+// stopSidecars stops two sidecars that hold many jobs, revokes them, asks about all of them, and lets the sidecars go on after so long. What one was
+// told meanwhile waits for it, as its questions do; the other is told nothing even then. It gives how many of their first answers were
+// allows, although each question was asked after its receipt.
+func stopSidecars(t *testing.T, p plant, stopped time.Duration) (allows int) {
 	d := startPDP(t, plant{})
-	s := startSide(t, "stopped", d.at, p)
+	away := startRelay(t, d.at)
+	sides := []*side{startSide(t, "direct", d.at, p), startSide(t, "away", away.addr(), p)}
 	const jobs = 20
 	var tokens []string
 	for i := range jobs {
 		tokens = append(tokens, d.issue(fmt.Sprint("job-", i)))
-		s.holds(tokens[i])
 	}
-	s.signal(syscall.SIGSTOP)
+	for _, s := range sides {
+		for _, token := range tokens {
+			s.holds(token)
+		}
+	}
+	for _, s := range sides {
+		s.freeze(t)
+	}
+	away.stall()
 	began := time.Now()
 	var wg sync.WaitGroup
+	var lapsed atomic.Int32
 	for i := range jobs {
 		wg.Go(func() {
-			if r := d.revoke(fmt.Sprint("job-", i), untilEffective); !r.Effective || r.Acknowledged > 0 {
-				t.Errorf("the receipt of a job that a stopped sidecar holds: %v", r)
+			r := d.revoke(fmt.Sprint("job-", i), untilEffective)
+			if !r.Effective || r.Acknowledged > 0 {
+				t.Errorf("the receipt of a job that stopped sidecars hold: %v", r)
 			}
+			lapsed.Add(r.Lapsed)
 		})
 	}
 	wg.Wait()
-	// The questions wait in its socket, so that they are the first thing that it sees.
-	answers := make([]verdict, jobs)
-	for i := range jobs {
-		wg.Go(func() { answers[i] = judge(s.ask(tokens[i])) })
+	if lapsed.Load() == 0 {
+		t.Error("no receipt waited for the leases of the stopped sidecars")
 	}
-	time.Sleep(time.Until(began.Add(stopped)))
-	s.signal(syscall.SIGCONT)
-	wg.Wait()
-	for i, v := range answers {
-		switch v {
-		case allowed:
-			allows++
-		case dead, undecided:
-		default:
-			t.Errorf("job %d: %v", i, v)
+	// The questions wait in their sockets, so that they are the first thing that is seen.
+	answers := make([][]verdict, len(sides))
+	for i, s := range sides {
+		answers[i] = make([]verdict, jobs)
+		for k, token := range tokens {
+			wg.Go(func() { answers[i][k] = judge(s.ask(token)) })
 		}
 	}
-	t.Logf("%d jobs revoked while their sidecar was stopped for %v, %d of its first answers allowed: %v", jobs, stopped, allows, answers)
+	time.Sleep(time.Until(began.Add(stopped)))
+	for _, s := range sides {
+		s.thaw()
+	}
+	wg.Wait()
+	for i, s := range sides {
+		var kinds [odd + 1]int
+		for _, v := range answers[i] {
+			kinds[v]++
+		}
+		t.Logf("%s: of %d first answers after %v %d said dead, %d undecided, %d allowed", s.name, jobs, stopped, kinds[dead], kinds[undecided], kinds[allowed])
+		if kinds[unknown]+kinds[odd]+kinds[unlisted] > 0 {
+			t.Errorf("%s: %v", s.name, answers[i])
+		}
+		allows += kinds[allowed]
+	}
 	if allows == 0 {
-		s.holds(d.issue("fresh"))
+		away.heal()
+		token := d.issue("fresh")
+		for _, s := range sides {
+			s.holds(token)
+		}
 	}
 	return allows
 }
@@ -60,14 +85,14 @@ func stopSidecar(t *testing.T, p plant, stopped time.Duration) (allows int) {
 // TestStoppedSidecar: ten terms later the first answer is a denial (P2).
 func TestStoppedSidecar(t *testing.T) {
 	t.Parallel()
-	if n := stopSidecar(t, plant{}, 10*time.Second); n > 0 {
+	if n := stopSidecars(t, plant{}, 10*time.Second); n > 0 {
 		t.Errorf("%d jobs were allowed after an effective receipt", n)
 	}
 }
 
 func TestStoppedSidecarCatches(t *testing.T) {
 	t.Parallel()
-	if n := stopSidecar(t, plant{Holder: lease.FaultNoLease}, 2*time.Second); n == 0 {
+	if n := stopSidecars(t, plant{Holder: lease.FaultNoLease}, 2*time.Second); n == 0 {
 		t.Error("a sidecar that does not look at its lease was not found out")
 	}
 }
@@ -80,13 +105,13 @@ func TestPauses(t *testing.T) {
 	h.start(4)
 	for range 3 * *rounds {
 		s := sides[rnd.IntN(len(sides))]
-		s.signal(syscall.SIGSTOP)
+		s.freeze(t)
 		h.run(time.Duration(rnd.IntN(1500)) * time.Millisecond)
-		s.signal(syscall.SIGCONT)
+		s.thaw()
 		h.run(200 * time.Millisecond)
-		d.signal(syscall.SIGSTOP)
+		d.freeze(t)
 		h.run(time.Duration(rnd.IntN(2500)) * time.Millisecond)
-		d.signal(syscall.SIGCONT)
+		d.thaw()
 		h.run(300 * time.Millisecond)
 	}
 	h.recovers()
@@ -101,7 +126,7 @@ func TestStoppedPDP(t *testing.T) {
 	s := sides[0]
 	token := d.issue("held")
 	s.holds(token)
-	d.signal(syscall.SIGSTOP)
+	d.freeze(t)
 	var v verdict
 	eventually(t, "the lapse", func() bool { v = judge(s.ask(token)); return v != allowed })
 	if v != undecided {
@@ -117,7 +142,7 @@ func TestStoppedPDP(t *testing.T) {
 	if v := judge(s.ask(token)); v != undecided {
 		t.Errorf("after the lapse: %v", v)
 	}
-	d.signal(syscall.SIGCONT)
+	d.thaw()
 	if r := d.revoke("held", untilEffective); !r.Effective {
 		t.Errorf("the receipt: %v", r)
 	}
