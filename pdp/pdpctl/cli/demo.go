@@ -63,6 +63,9 @@ func (c *demoCmd) Run(s *session) (err error) {
 	bounded, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
 	if err := d.play(bounded); err != nil {
+		if bounded.Err() != nil {
+			err = fmt.Errorf("it took longer than %v, as on a machine with no time for it", demoLimit)
+		}
 		return fmt.Errorf("the demonstration broke off: %w%s", s.words(err), d.rig.lastWords())
 	}
 	if err := d.rig.clear(); err != nil {

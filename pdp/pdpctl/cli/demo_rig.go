@@ -40,7 +40,12 @@ func (g *demoRig) find(ctx context.Context, c *demoCmd, tell io.Writer) (err err
 	if g.dir, err = os.MkdirTemp(in, "jobward-demo-"); err != nil {
 		return err
 	}
-	g.pdpProgram, g.sidecarProgram = c.PDP, c.Sidecar
+	if g.pdpProgram, err = named(c.PDP); err != nil {
+		return err
+	}
+	if g.sidecarProgram, err = named(c.Sidecar); err != nil {
+		return err
+	}
 	beside := ""
 	if self, err := os.Executable(); err == nil {
 		beside = filepath.Dir(self)
@@ -66,6 +71,14 @@ func (g *demoRig) find(ctx context.Context, c *demoCmd, tell io.Writer) (err err
 		}
 	}
 	return nil
+}
+
+// named is a program that a flag names: a file, seen from here and not from the directory it will run in, or a name in PATH.
+func named(flag string) (string, error) {
+	if flag == "" || filepath.Base(flag) == flag {
+		return flag, nil
+	}
+	return filepath.Abs(flag)
 }
 
 func isProgram(file string) bool {
@@ -101,7 +114,7 @@ func (g *demoRig) build(ctx context.Context, root string, missing map[string]*st
 	slices.Sort(packages)
 	fmt.Fprintf(tell, "go build %s\n", strings.Join(packages, " "))
 	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", filepath.Join(g.dir, "bin") + "/"}, packages...)...)
-	cmd.Dir = root
+	cmd.Dir, cmd.WaitDelay = root, time.Second // its compilers may outlive it when it is interrupted
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, said)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,19 @@ func TestDemoTally(t *testing.T) {
 	}
 	if none := around((&demoTally{}).LastAllowBegan); none != "none" {
 		t.Errorf("no allow at all: %s", none)
+	}
+}
+
+// A file that a flag names is seen from where pdpctl was started: the processes run elsewhere.
+func TestDemoNamed(t *testing.T) {
+	here, err := filepath.Abs("bin/pdp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for flag, want := range map[string]string{"": "", "pdp": "pdp", "./bin/pdp": here, "bin/pdp": here, here: here} {
+		if got, err := named(flag); err != nil || got != want {
+			t.Errorf("--pdp %q is %q, %v", flag, got, err)
+		}
 	}
 }
 
