@@ -75,8 +75,8 @@ func TestRelays(t *testing.T) {
 
 // halfOpen ends the PDP's side of a sidecar's connections, and revokes. It reports whether the sidecar, which was not told, allows after an effective
 // receipt.
-func halfOpen(t *testing.T, p plant) (stale bool) {
-	d := startPDP(t, p, "--lease-term=3s")
+func halfOpen(t *testing.T, p plant, term string) (stale bool) {
+	d := startPDP(t, p, "--lease-term="+term)
 	r := startRelay(t, d.at)
 	s := startSide(t, "half", r.addr(), plant{})
 	token := d.issue("job")
@@ -103,14 +103,14 @@ func halfOpen(t *testing.T, p plant) (stale bool) {
 // TestHalfOpen: a stream that is broken for the PDP is not an end of the lease (R2).
 func TestHalfOpen(t *testing.T) {
 	t.Parallel()
-	if halfOpen(t, plant{}) {
+	if halfOpen(t, plant{}, "3s") {
 		t.Error("allowed after its receipt")
 	}
 }
 
 func TestHalfOpenCatches(t *testing.T) {
 	t.Parallel()
-	if !halfOpen(t, plant{Grantor: lease.FaultBrokenForgets}) {
+	if !halfOpen(t, plant{Grantor: lease.FaultBrokenForgets}, "30s") {
 		t.Error("a PDP that takes a broken stream for the end of a lease was not found out")
 	}
 }
