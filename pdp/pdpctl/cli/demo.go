@@ -50,7 +50,7 @@ func (c *demoCmd) Run(s *session) (err error) {
 	defer stop()
 	runtime.LockOSThread() // for dieWithParent
 	defer runtime.UnlockOSThread()
-	d := &demo{session: s, quick: c.Quick, began: time.Now()}
+	d := &demo{session: s, quick: c.Quick}
 	defer func() {
 		err = errors.Join(err, d.rig.clear())
 		if ctx.Err() != nil {
@@ -60,6 +60,7 @@ func (c *demoCmd) Run(s *session) (err error) {
 	if err := d.rig.find(ctx, c, s.err); err != nil {
 		return err
 	}
+	d.began = time.Now() // building does not count
 	bounded, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
 	if err := d.play(bounded); err != nil {
