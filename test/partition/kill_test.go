@@ -106,6 +106,29 @@ func TestStops(t *testing.T) {
 	h.good()
 }
 
+// TestReleased: a sidecar that stops in order gives its lease back, however long that is, and nobody waits for it: no receipt, and neither the stop of
+// the PDP nor its next start (R1, R2).
+func TestReleased(t *testing.T) {
+	t.Parallel()
+	d := startPDP(t, plant{}, "--lease-term=60s")
+	s := startSide(t, "leaver", d.at, plant{})
+	d.issue("never")
+	token := d.issue("job")
+	s.holds(token)
+	s.end(t, syscall.SIGTERM)
+	if r := d.revoke("job", untilDurable); !r.Effective {
+		t.Errorf("after the release: %v", r)
+	}
+	d.end(t, syscall.SIGTERM)
+	if d.log.has("could not be recorded") {
+		t.Errorf("the PDP waited:\n%s", d.log.tail())
+	}
+	d.start()
+	if r := d.revoke("never", untilDurable); !r.Effective || r.QuietRemaining.AsDuration() > 0 {
+		t.Errorf("after the next start: %v", r)
+	}
+}
+
 // TestSidecarComesBack kills a sidecar and starts it again: it begins empty, with its mark, and nobody's receipt is wrong meanwhile.
 func TestSidecarComesBack(t *testing.T) {
 	t.Parallel()
