@@ -56,13 +56,14 @@ func (c *chaos) make(ctx context.Context, kind int) {
 		sc.pause(between(r, term/10, term))
 	case troubleSidecarDies:
 		told, lost, down := r.IntN(2) == 0, r.IntN(4) == 0, between(r, 10*time.Millisecond, term)
-		sc.crash(told, lost)
-		s.at(sc.dial, down, func() { sc.revive() })
+		if sc.crash(told, lost) {
+			s.at(sc.dial, down, sc.revive)
+		}
 	case troubleSidecarLeaves:
 		down := between(r, 10*time.Millisecond, term)
 		s.ending.Go(func() {
 			sc.leave()
-			s.at(sc.dial, down, func() { sc.revive() })
+			s.at(sc.dial, down, sc.revive)
 		})
 	case troublePDPDies, troublePDPDark, troublePDPStops:
 		c.pdp(ctx, kind)
@@ -120,7 +121,7 @@ func (c *chaos) pdp(ctx context.Context, kind int) {
 	} else {
 		s.crashPDP(p, kind == troublePDPDark)
 	}
-	if !s.sleep(ctx, c.lane, between(c.rnd, 20*time.Millisecond, s.plan.term)) {
+	if !s.sleep(ctx, c.lane, between(c.rnd, 20*time.Millisecond, s.plan.outage)) {
 		return // the end of the run starts it
 	}
 	s.restart()

@@ -71,6 +71,7 @@ type owing struct {
 // runner issues jobs and ends them.
 type runner struct {
 	*client
+	heart *client // says that it lives
 	n     int
 	alive []*tokenInfo
 	owed  []owing
@@ -101,12 +102,12 @@ func (r *runner) act(ctx context.Context) {
 		r.issue(ctx, r.alive[r.rnd.IntN(len(r.alive))].job, false)
 	case f < 0.9:
 		r.reconcile(ctx)
-	case f < 0.93: // a revocation that overtakes its Issue
+	case f < 0.95: // a revocation that overtakes its Issue
 		id := authz.JobID(fmt.Sprintf("%s-job%d", r.name, r.n+1))
 		r.revoke(ctx, []authz.JobID{id})
 		r.issue(ctx, id, false)
-	default:
-		r.keepAlive(ctx)
+	default: // to a sudden end
+		r.revoke(ctx, []authz.JobID{r.alive[0].job, r.alive[len(r.alive)-1].job})
 	}
 }
 
@@ -134,7 +135,9 @@ func (r *runner) issue(ctx context.Context, id authz.JobID, short bool) {
 			old = append(old, t.digest)
 		}
 	}
+	forked := false
 	out, err := call(ctx, r.port, func(ctx context.Context, at *pdp) (engine.Issued, error) {
+		forked = s.oracle.isForked()
 		out, err := at.e.Issue(ctx, engine.Actor{Name: r.name}, req)
 		if err != nil {
 			return out, err
@@ -157,8 +160,10 @@ func (r *runner) issue(ctx context.Context, id authz.JobID, short bool) {
 	t := &tokenInfo{digest: out.Token.Digest(), job: id, source: req.Project, user: req.User, issued: out.Revision}
 	r.alive = slices.DeleteFunc(r.alive, func(o *tokenInfo) bool { return o.job == id })
 	r.alive = append(r.alive, t)
-	s.oracle.issued(t)
-	s.focus(t)
+	if !forked { // else it is nobody's token when the true history is back
+		s.oracle.issued(t)
+		s.focus(t)
+	}
 }
 
 // revoke ends jobs, as a runner does or by their tokens.
@@ -250,7 +255,9 @@ func (r *runner) reconcile(ctx context.Context) {
 // silent for a term, not counting what nobody could hear (R12).
 func (r *runner) keepAlive(ctx context.Context) {
 	s := r.s
-	_, _ = call(ctx, r.port, func(ctx context.Context, at *pdp) (engine.Heartbeat, error) {
+	ctx, cancel := r.heart.patience(ctx)
+	defer cancel()
+	_, _ = call(ctx, r.heart.port, func(ctx context.Context, at *pdp) (engine.Heartbeat, error) {
 		out, err := at.e.KeepAlive(ctx, engine.Actor{Name: r.name}, r.name)
 		if err != nil || at.dead() || s.oracle.isForked() {
 			return out, err

@@ -130,14 +130,15 @@ func (w saying) String() string {
 
 // asking is one check under way.
 type asking struct {
-	h       *pep1
-	req     authz.Request
-	began   time.Duration
-	applied authz.Revision // of the process, before
-	seen    uint64         // epoch
-	stamp   authz.Stamp
-	mark    authz.Revision // that it knows of the true history, while there is another
-	forked  bool
+	h        *pep1
+	req      authz.Request
+	began    time.Duration
+	applied  authz.Revision // of the process, before
+	seen     uint64         // epoch
+	stamp    authz.Stamp
+	mark     authz.Revision // that it knows of the true history, while there is another
+	forked   bool
+	forkedAt authz.Revision
 }
 
 // begin notes the start of a check.
@@ -145,7 +146,7 @@ func (o *oracle) begin(h *pep1, req authz.Request) *asking {
 	st := h.d.Status()
 	a := &asking{h: h, req: req, began: o.s.now(), applied: st.Applied, seen: st.Seen.Epoch, stamp: o.stamp()}
 	o.mu.Lock()
-	a.forked, a.mark = o.forked, h.sc.trulySeen
+	a.forked, a.forkedAt, a.mark = o.forked, o.forkedAt, h.sc.trulySeen
 	o.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -192,8 +193,8 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 		return
 	}
 	if a.forked || o.forked {
-		if !d.Cached && a.forked && a.mark > o.forkedAt {
-			s.fail("R13", about, "%s, believes a PDP whose history was set back to revision %d, and has seen %d", what, o.forkedAt, a.mark)
+		if a.forked && a.mark > a.forkedAt && h.misled() {
+			s.fail("R13", about, "%s, believes a PDP whose history was set back to revision %d, and has seen %d", what, a.forkedAt, a.mark)
 		}
 		return // who has not seen the true history cannot know
 	}
@@ -226,6 +227,14 @@ func (o *oracle) reasons(a *asking, d *authz.Decision, t *tokenInfo, now time.Du
 		// Not before it is committed: a PDP that dies before that gives the job a new term.
 		earliest(o.over, t.digest, now)
 	}
+}
+
+// misled reports whether the lease in force was granted by a PDP with a false history.
+func (h *pep1) misled() bool {
+	gen := h.d.Status().Generation
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.wrongs[gen]
 }
 
 func (o *oracle) lapsed(id authz.JobID) bool {
@@ -311,9 +320,9 @@ const slack = 1200 * time.Millisecond
 func (o *oracle) cached(a *asking, d *authz.Decision, now time.Duration, about []string, what saying) {
 	s, h := o.s, a.h
 	h.mu.Lock()
-	ends := h.ends
+	ends, clock := h.ends, lease.Instant(h.meter.now())
 	h.mu.Unlock()
-	if clock := lease.Instant(h.clock()); clock >= ends {
+	if clock >= ends {
 		s.fail("P2", about, "%s, %v after the end of its lease", what, clock.Sub(ends))
 	}
 	if a.seen != s.epoch() {

@@ -17,15 +17,16 @@ import (
 
 // pdp is one process of the PDP: a real engine with its feed on the disk.
 type pdp struct {
-	s     *sim
-	n     int // counts the processes
-	e     *engine.Engine
-	clock *pdpClock
-	ctx   context.Context // ends with the process
-	kill  context.CancelFunc
-	gone  atomic.Bool
-	walk  sync.Mutex
-	keep  policy.Walk
+	s      *sim
+	n      int // counts the processes
+	e      *engine.Engine
+	clock  *pdpClock
+	ctx    context.Context // ends with the process
+	kill   context.CancelFunc
+	gone   atomic.Bool
+	forked bool // its history is not the true one
+	walk   sync.Mutex
+	keep   policy.Walk
 
 	mu    sync.Mutex
 	conns []*conn
@@ -54,7 +55,7 @@ func (s *sim) startPDP(ctx context.Context) error {
 	h := s.disk.open()
 	_, last := h.Head()
 	s.incarnations++
-	p := &pdp{s: s, n: s.incarnations, clock: &pdpClock{lane: s.startLane}}
+	p := &pdp{s: s, n: s.incarnations, forked: s.oracle.isForked(), clock: &pdpClock{lane: s.startLane}}
 	rnd := s.chance(fmt.Sprint("pdp ", p.n))
 	p.clock.meter = meter{s: s, origin: s.now(), rate: s.rate(rnd)}
 	wall := authz.StampOf(time.Now())

@@ -16,6 +16,7 @@ import (
 type plan struct {
 	peps, services int
 	term, length   time.Duration
+	outage         time.Duration // of the PDP, at most
 	sync           time.Duration // how long a commit takes to be durable
 
 	maxInterest, maxQueue, maxRecent, maxEntries int
@@ -72,6 +73,7 @@ func newPlan(seed uint64) plan {
 		keepsMark:   r.IntN(5) == 0, newRules: r.IntN(4) == 0, drift: oneOf(r, 0, 0.01, 0.01),
 		calm: oneOf(r, 150*time.Millisecond, 500*time.Millisecond, 1500*time.Millisecond),
 	}
+	p.outage = oneOf(r, p.term, p.term, 5*time.Second)
 	for i, most := range [numTroubles]int{
 		troubleBreak: 6, troubleHalfOpen: 3, troubleWatchShut: 4, troubleCallsShut: 3, troubleAllShut: 2, troublePause: 2, troubleShortPause: 3,
 		troubleSidecarDies: 2, troubleSidecarLeaves: 1, troublePDPDies: 2, troublePDPDark: 1, troublePDPStops: 1, troubleSlowReader: 3, troubleMute: 1,

@@ -34,10 +34,11 @@ type sidecar struct {
 	kept                                 authz.Revision // of the mark that is on disk
 	trulySeen                            authz.Revision // of the true history, when the PDP began to serve another
 
-	mu    sync.Mutex
-	conns []*conn
-	proc  *pep1 // nil while it is down
-	count int
+	mu      sync.Mutex
+	conns   []*conn
+	proc    *pep1 // nil while it is down
+	count   int
+	leaving bool
 }
 
 // place is a set of lanes for one stream.
@@ -62,8 +63,9 @@ type pep1 struct {
 	// tickerUntil: with a planted bug, until when the clock shows what it did before a stop.
 	tickerUntil time.Duration
 	// most is the highest revision that it applied, or answered from without the cache.
-	applied, fresh authz.Revision
-	epoch          uint64
+	applied authz.Revision
+	epoch   uint64
+	wrongs  map[lease.Generation]bool // granted by a PDP whose history is not the true one
 }
 
 type renewal struct {
@@ -91,7 +93,7 @@ func (sc *sidecar) start() {
 		return
 	}
 	sc.count++
-	h := &pep1{sc: sc, n: sc.count, sent: map[renewal]lease.Instant{}}
+	h := &pep1{sc: sc, n: sc.count, sent: map[renewal]lease.Instant{}, wrongs: map[lease.Generation]bool{}}
 	rnd := s.chance(fmt.Sprint(sc.name, " process ", sc.count))
 	h.meter = meter{s: s, origin: s.now(), rate: s.rate(rnd)}
 	d, err := pep.New(pep.Config{
@@ -129,10 +131,10 @@ func (sc *sidecar) running() *pep1 {
 
 // crash kills the process. told says whether the PDP learns of it soon. With lost the next
 // one begins without the mark.
-func (sc *sidecar) crash(told, lost bool) {
+func (sc *sidecar) crash(told, lost bool) bool {
 	h := sc.running()
 	if h == nil {
-		return
+		return false
 	}
 	s := sc.s
 	s.note(sc.name, sc.name, "dies", "process %d, mark lost %v", h.n, lost)
@@ -169,6 +171,7 @@ func (sc *sidecar) crash(told, lost bool) {
 		cancel()
 		h.d.Close(ctx)
 	})
+	return true
 }
 
 // leave is a clean stop: the lease is released.
@@ -178,11 +181,14 @@ func (sc *sidecar) leave() {
 		return
 	}
 	sc.mu.Lock()
-	sc.proc = nil
+	sc.proc, sc.leaving = nil, true
 	sc.mu.Unlock()
 	sc.s.note(sc.name, sc.name, "leaves", "process %d", h.n)
 	h.d.Close(context.Background())
 	h.gone.Store(true)
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.leaving = false
 }
 
 // pause stops the process for a while, and its machine's clocks go on. See doc.go for what
@@ -221,12 +227,15 @@ func (h *pep1) asked(gen lease.Generation, number uint64) {
 
 // granted notes a lease. It is counted from the latest time at which the sidecar can have
 // asked for it, so what is noted is not before the holder's own end.
-func (h *pep1) granted(m lease.Message) {
+func (h *pep1) granted(m lease.Message, forked bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	at, ok := h.sent[renewal{m.Generation, m.Number}]
 	if m.Number == 0 {
 		at, ok = h.sent[renewal{}]
+	}
+	if forked {
+		h.wrongs[m.Generation] = true
 	}
 	if ok {
 		h.ends = max(h.ends, at.Add(m.Term-m.Term/100))

@@ -128,7 +128,9 @@ func (s *sim) run(script func(context.Context, *sim)) {
 		}
 	}
 	for i := range 3 {
-		s.runners = append(s.runners, &runner{client: s.client(fmt.Sprint("runner", i+1)), told: map[authz.JobID]bool{}})
+		s.runners = append(s.runners, &runner{
+			client: s.client(fmt.Sprint("runner", i+1)), heart: s.client(fmt.Sprint("heart", i+1)), told: map[authz.JobID]bool{},
+		})
 	}
 	editor, forge, judge := s.client("editor"), s.client("forge"), s.client("judge")
 	for _, sc := range s.sidecars {
@@ -142,6 +144,7 @@ func (s *sim) run(script func(context.Context, *sim)) {
 		var actors sync.WaitGroup
 		for _, r := range s.runners {
 			actors.Go(func() { r.loop(acting, s.plan.acts, r.act) })
+			actors.Go(func() { r.heart.loop(acting, 600*time.Millisecond, r.keepAlive) })
 		}
 		actors.Go(func() { editor.loop(acting, 2*s.plan.acts, editor.edit) })
 		actors.Go(func() { forge.loop(acting, 2*s.plan.acts, forge.forge) })
@@ -182,7 +185,10 @@ func (s *sim) restart() {
 }
 
 func (sc *sidecar) revive() {
-	if sc.running() == nil {
+	sc.mu.Lock()
+	up := sc.proc != nil || sc.leaving
+	sc.mu.Unlock()
+	if !up {
 		sc.start()
 	}
 }
@@ -203,7 +209,7 @@ func (s *sim) heal(ctx context.Context, c *client) (well bool) {
 	s.sleep(ctx, c.lane, wait+s.plan.term) // and those started again that were about to be
 	for _, sc := range s.sidecars {
 		if sc.running() == nil {
-			s.sleep(ctx, sc.dial, 2*s.plan.term)
+			s.sleep(ctx, sc.dial, 2*s.plan.term+3*time.Second)
 			sc.revive()
 		}
 	}
@@ -260,6 +266,10 @@ func (s *sim) recovered(ctx context.Context, c *client, sc *sidecar, t *tokenInf
 			return
 		}
 		h := sc.running()
+		if h == nil {
+			sc.revive()
+			continue
+		}
 		if d, last = v.ask(ctx, h, question(t, 2)); last == nil && d.Cached {
 			return
 		}
