@@ -421,7 +421,7 @@ func (s *sim) service(sc *sidecar, n int) *service {
 	c := &client{s: s, name: fmt.Sprintf("%s/%d", sc.name, n), lane: s.lane()}
 	c.rnd = s.chance(c.name)
 	c.port = s.port(c.name, &sc.stopped)
-	c.port.up, c.port.down = []*gate{&sc.callUp}, []*gate{&sc.callDown}
+	c.port.up, c.port.down = []*gate{&sc.callUp}, []*gate{&sc.callDown, &c.way}
 	return &service{client: c, sc: sc}
 }
 

@@ -79,6 +79,9 @@ func (c *conn) serve() {
 		return
 	}
 	f := c.pdp.e.Feed()
+	if c.s.bug.kind == bugServesOn {
+		first.hello.Seen = lease.Mark{}
+	}
 	c.s.note("pdp", c.sc.name, "hello", "applied %d, seen %d, vouch %v, %d keys", first.hello.Applied, first.hello.Seen.Revision, first.hello.Vouch, len(first.hello.Keys))
 	st, err := f.Open(c.ctx, c.sc.name, feed.About{Name: first.name}, *first.hello)
 	if err != nil {
@@ -258,7 +261,7 @@ func (r remote) Watch(ctx context.Context) (pep.WatchStream, error) {
 		if h.dead() {
 			return nil, errReset
 		}
-		if d = shut(s.now(), &sc.watchUp, &sc.watchDown, &sc.stopped); d > 0 {
+		if d = shut(s.now(), &sc.watchUp, &sc.watchDown, &sc.stopped, &sc.dialing); d > 0 {
 			continue
 		}
 		at := s.running()

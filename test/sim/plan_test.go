@@ -127,7 +127,7 @@ const (
 	bugNoRestartBeats
 	// bugForgetsMark: the mark is lost with each restart of a sidecar (R13).
 	bugForgetsMark
-	// bugServesOn: a PDP that was shown a mark above its history goes on (R13).
+	// bugServesOn: a PDP does not look at the marks that it is shown (R13): sidecars have to.
 	bugServesOn
 	// bugUnknown: overload is answered as unknown (R16).
 	bugUnknown

@@ -27,6 +27,7 @@ type sidecar struct {
 	// The ways to the PDP: the lane of leases, each direction, and calls.
 	watchUp, watchDown, callUp, callDown gate
 	stopped                              gate // while the process stands still
+	dialing                              gate // of new streams alone
 	mute                                 bool // acks are lost
 	places                               []place
 	streams                              int
