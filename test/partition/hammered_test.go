@@ -2,14 +2,14 @@ package partition
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
 
 // fleet starts a PDP and sidecars, and a hammer that does not ask yet. Each sidecar has its lease.
-func fleet(t *testing.T, n int, more ...string) (*pdp, []*side, *hammer) {
+func fleet(t *testing.T, rnd *rand.Rand, n int, more ...string) (*pdp, []*side, *hammer) {
 	t.Helper()
-	rnd := newRand(t)
 	p := startPDP(t, plant{}, more...)
 	var sides []*side
 	for i := range n {
@@ -23,10 +23,8 @@ func fleet(t *testing.T, n int, more ...string) (*pdp, []*side, *hammer) {
 // TestHammer asks, issues and revokes, and nothing else happens (P1).
 func TestHammer(t *testing.T) {
 	t.Parallel()
-	_, _, h := fleet(t, 3)
+	_, _, h := fleet(t, newRand(t), 3)
 	h.start(4)
 	h.run(time.Duration(*rounds) * 3 * time.Second)
-	if c := h.good(); c.not > 0 || c.lapsed > 0 {
-		t.Logf("the machine is so busy that leases lapse")
-	}
+	h.good()
 }

@@ -13,8 +13,8 @@ import (
 // killed cannot know (R1), and no check after one is allowed.
 func TestKills(t *testing.T) {
 	t.Parallel()
-	d, sides, h := fleet(t, 3)
 	rnd := newRand(t)
+	d, sides, h := fleet(t, rnd, 3)
 	h.start(4)
 	for range 2 * *rounds {
 		h.run(time.Duration(300+rnd.IntN(700)) * time.Millisecond)
@@ -78,7 +78,7 @@ func TestKilledAwayCatches(t *testing.T) {
 // TestStops stops the PDP in order and starts it again, under load: sidecars go on answering while it stops, and the next start has nobody to wait for.
 func TestStops(t *testing.T) {
 	t.Parallel()
-	d, sides, h := fleet(t, 2, "--lease-term=4s")
+	d, sides, h := fleet(t, newRand(t), 2, "--lease-term=4s")
 	h.start(4)
 	for i := range *rounds {
 		h.run(500 * time.Millisecond)

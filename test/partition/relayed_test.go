@@ -73,6 +73,40 @@ func TestRelays(t *testing.T) {
 	t.Log(seen)
 }
 
+// TestTwoWays gives each sidecar two ways to the PDP and troubles one at a time: it goes over to the other, opens a generation there beside the old one,
+// and takes its entries along (R3).
+func TestTwoWays(t *testing.T) {
+	t.Parallel()
+	rnd := newRand(t)
+	d := startPDP(t, plant{})
+	var sides []*side
+	var ways [][2]*relay
+	for i := range 2 {
+		w := [2]*relay{startRelay(t, d.at), startRelay(t, d.at)}
+		ways = append(ways, w)
+		sides = append(sides, startSide(t, fmt.Sprint("side-", i), w[0].addr()+","+w[1].addr(), plant{}))
+	}
+	h := newHammer(t, rnd.Uint64(), d, sides...)
+	h.recovers()
+	h.start(4)
+	seen := map[string]int{}
+	for range 5 * *rounds {
+		for i := range ways {
+			w := rnd.IntN(2)
+			ways[i][1-w].heal()
+			seen[trouble(ways[i][w], rnd)]++
+		}
+		h.run(time.Duration(300+rnd.IntN(1000)) * time.Millisecond)
+	}
+	for _, w := range ways {
+		w[0].heal()
+		w[1].heal()
+	}
+	h.recovers()
+	h.good()
+	t.Log(seen)
+}
+
 // halfOpen ends the PDP's side of a sidecar's connections, and revokes. It reports whether the sidecar, which was not told, allows after an effective
 // receipt.
 func halfOpen(t *testing.T, p plant, term string) (stale bool) {

@@ -100,8 +100,8 @@ func TestStoppedSidecarCatches(t *testing.T) {
 // TestPauses stops sidecars and the PDP for a while, again and again, under load, the PDP sometimes for longer than a lease.
 func TestPauses(t *testing.T) {
 	t.Parallel()
-	d, sides, h := fleet(t, 2)
 	rnd := newRand(t)
+	d, sides, h := fleet(t, rnd, 2)
 	h.start(4)
 	for range 3 * *rounds {
 		s := sides[rnd.IntN(len(sides))]
@@ -122,7 +122,7 @@ func TestPauses(t *testing.T) {
 // on, all is well.
 func TestStoppedPDP(t *testing.T) {
 	t.Parallel()
-	d, sides, h := fleet(t, 1)
+	d, sides, h := fleet(t, newRand(t), 1)
 	s := sides[0]
 	token := d.issue("held")
 	s.holds(token)
