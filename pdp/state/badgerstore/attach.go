@@ -92,6 +92,7 @@ func (s *Store) readRecords(ctx context.Context, r *reader, full, empty chan *ch
 			return damagedInside(s.opts.Dir, fmt.Errorf("%v: %w", key, err))
 		}
 		counts[key.Kind()]++
+		s.known.add(key)
 		if c.n++; c.n < chunkRecords {
 			continue
 		}

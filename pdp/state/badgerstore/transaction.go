@@ -176,10 +176,13 @@ func (t *transaction) modified(key state.Key) (mod authz.Revision, err error) {
 	if mod, ok := t.s.mods.get(key); ok {
 		return mod, nil
 	}
-	if mod, err = t.stored(key); err == nil {
-		t.s.mods.set(key, mod)
+	if t.s.known.maybe(key) {
+		if mod, err = t.stored(key); err != nil {
+			return 0, err
+		}
 	}
-	return mod, err
+	t.s.mods.set(key, mod)
+	return mod, nil
 }
 
 // stored looks up what the store has of the record at key.
@@ -211,8 +214,10 @@ func (t *transaction) count(key state.Key, put bool) error {
 		return err
 	case put && mod == 0:
 		t.next.head.counts[key.Kind()]++
+		t.s.known.add(key)
 	case !put && mod != 0:
 		t.next.head.counts[key.Kind()]--
+		t.s.known.remove(key)
 	}
 	return nil
 }
