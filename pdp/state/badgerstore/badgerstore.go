@@ -47,10 +47,12 @@ type Store struct {
 	// space is used by the committer alone.
 	space space
 
-	queue  chan *request
-	closed chan struct{} // Closed by Close: no more batches.
-	idle   chan struct{} // Closed when the committer has ended.
-	failed chan struct{}
+	queue chan *request
+	// entering counts the calls that are about to send to queue.
+	entering atomic.Int64
+	closed   chan struct{} // Closed by Close: no more batches.
+	idle     chan struct{} // Closed when the committer has ended.
+	failed   chan struct{}
 
 	// mu guards what readers and the committer share.
 	mu     sync.RWMutex

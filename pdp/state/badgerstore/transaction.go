@@ -48,6 +48,8 @@ func (s *Store) begin() *transaction {
 		s: s, txn: s.db.NewTransactionAt(s.next.txn, true), now: time.Now(),
 		next: s.next, first: s.next.head.mark.Revision + 1, scratch: s.scratch,
 		size: entryBound, // Badger's own end mark.
+		// As many as the last one had: callers come again.
+		requests: make([]*request, 0, s.group), answers: make([]answer, 0, s.group), changes: make([]state.Change, 0, s.group),
 	}
 	t.next.txn++
 	t.pack = append(t.pack, t.next.head.mark.Chain[:]...)
