@@ -29,7 +29,7 @@ func plainIssue(m *jobwardv1.IssueRequest) bool {
 		m.PipelineId >= 0 && len(m.Ref) <= 1024 && m.Limits == nil && plainName(m.RunnerId) && plainName(m.RequestId) &&
 		plainDuration(m.Timeout, 31*24*time.Hour) && plainDuration(m.HeartbeatTerm, 24*time.Hour) &&
 		(m.HeartbeatTerm == nil || m.RunnerId != "") &&
-		m.Status >= jobwardv1.JobStatus_JOB_STATUS_UNSPECIFIED && m.Status <= jobwardv1.JobStatus_JOB_STATUS_SCHEDULED
+		plainWait(m.ReceiptWait) && m.Status >= jobwardv1.JobStatus_JOB_STATUS_UNSPECIFIED && m.Status <= jobwardv1.JobStatus_JOB_STATUS_SCHEDULED
 }
 
 func plainRevoke(m *jobwardv1.RevokeRequest) bool {
@@ -41,7 +41,7 @@ func plainRevoke(m *jobwardv1.RevokeRequest) bool {
 			return false
 		}
 	}
-	return plainName(m.RequestId) && m.Outcome >= jobwardv1.Outcome_OUTCOME_UNSPECIFIED && m.Outcome <= jobwardv1.Outcome_OUTCOME_SKIPPED
+	return plainName(m.RequestId) && plainWait(m.ReceiptWait) && m.Outcome >= jobwardv1.Outcome_OUTCOME_UNSPECIFIED && m.Outcome <= jobwardv1.Outcome_OUTCOME_SKIPPED
 }
 
 // plainName takes up to 128 bytes of printable ASCII without spaces.
@@ -55,6 +55,10 @@ func plainName(s string) bool {
 		}
 	}
 	return true
+}
+
+func plainWait(w jobwardv1.ReceiptWait) bool {
+	return w >= jobwardv1.ReceiptWait_RECEIPT_WAIT_UNSPECIFIED && w <= jobwardv1.ReceiptWait_RECEIPT_WAIT_DURABLE
 }
 
 // plainDuration takes none, or one of at least a second and less than limit.
