@@ -91,10 +91,10 @@ func (f *Format) Mint() Secret {
 	return newSecret(prefix, string(text))
 }
 
-// appendRandom appends n base62 digits. Bytes that would favour the first digits of the alphabet are thrown away.
+// appendRandom appends n base62 digits. Bytes that would favour the first digits of the alphabet are thrown away: one in 32.
 func appendRandom(text []byte, n int) []byte {
 	const fair = 256 / len(alphabet) * len(alphabet)
-	var pool [2 * randomChars]byte
+	var pool [randomChars + 5]byte // Enough at once, but for one token in some thousands.
 	for {
 		rand.Read(pool[:])
 		for _, b := range pool {

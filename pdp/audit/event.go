@@ -5,18 +5,14 @@
 // later; what a crash can lose is those seconds of decisions, never a change.
 package audit
 
-import (
-	"encoding/json"
-	"fmt"
-
-	"github.com/jobward/jobward/pdp/authz"
-)
+import "github.com/jobward/jobward/pdp/authz"
 
 // VerbCheck is the verb of an event that tells of a decision; all others tell of a
 // change and carry the name of the call that made it.
 const VerbCheck = "check"
 
-// Event is one entry. Zero fields do not apply.
+// Event is one entry. Zero fields do not apply. The names in JSON are those of stores from
+// before codec.go.
 type Event struct {
 	// Time is when it happened. Revision is the change's own, or for a decision the
 	// one it was judged at.
@@ -41,24 +37,6 @@ type Event struct {
 	Detail string `json:"detail,omitempty"`
 	// Decision is the id of the (last) decision, as given to the caller.
 	Decision string `json:"decision,omitempty"`
-}
-
-// Encode gives the event's stored form.
-func (e Event) Encode() []byte {
-	b, err := json.Marshal(e)
-	if err != nil { // no field of an Event can fail
-		panic("audit: " + err.Error())
-	}
-	return b
-}
-
-// Decode reads a stored event.
-func Decode(data []byte) (Event, error) {
-	var e Event
-	if err := json.Unmarshal(data, &e); err != nil {
-		return Event{}, fmt.Errorf("an audit event cannot be read: %w", err)
-	}
-	return e, nil
 }
 
 // Denial reports whether the event tells of a refusal.

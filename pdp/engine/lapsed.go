@@ -63,17 +63,7 @@ func (l *lapsedJobs) forget(now authz.Stamp) {
 
 // rememberLapsed reads what has lapsed from the records.
 func (e *Engine) rememberLapsed() {
-	now := e.clock.Now()
-	for cursor := authz.JobID(""); ; {
-		page := e.view.Jobs(cursor, state.JobFilter{}, 4096)
-		for _, j := range page {
-			if j.Lapsed && j.Expires > now {
-				e.lapsed.add(j)
-			}
-		}
-		if len(page) < 4096 {
-			return
-		}
-		cursor = page[len(page)-1].ID
+	for _, j := range e.view.Lapsed(e.clock.Now()) {
+		e.lapsed.add(j)
 	}
 }

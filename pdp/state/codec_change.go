@@ -53,12 +53,22 @@ func DecodeChange(b []byte) (c Change, sums []uint32, rest []byte, err error) {
 		c.Keys = make([]Key, puts+deletes)
 		sums = make([]uint32, puts)
 	}
+	// The keys share one string: a large store has millions of them in its history.
+	body, starts := d.body, len(d.body)
 	for i := range c.Keys {
-		c.Keys[i] = Key(d.text("key"))
+		d.take("key", d.count("key", 1))
 		if i < puts {
 			if sum := d.take("sum", 4); sum != nil {
 				sums[i] = binary.LittleEndian.Uint32(sum)
 			}
+		}
+	}
+	keys := string(body[:starts-len(d.body)])
+	for i := 0; i < len(c.Keys) && d.err == nil; i++ {
+		n, w := uvarint(keys)
+		c.Keys[i], keys = Key(keys[w:w+n]), keys[w+n:]
+		if i < puts {
+			keys = keys[4:]
 		}
 	}
 	if deletes > 0 && d.err == nil {

@@ -10,6 +10,9 @@ import "fmt"
 type index struct {
 	dir   []*page // 1<<depth entries; pages of less depth stand in several
 	depth uint32
+	free  []*page // split, to be used again
+	fresh []page  // of the newest block, never used
+	pages int     // ever made
 }
 
 // page is 8 KiB of open addressing with linear probing. A slot is hash<<32 | row;
@@ -100,7 +103,7 @@ func (ix *index) split(pg *page, hash uint32) {
 		ix.depth++
 	}
 	depth := pg.depth + 1
-	halves := [2]*page{{depth: depth}, {depth: depth}}
+	halves := [2]*page{ix.newPage(depth), ix.newPage(depth)}
 	for _, s := range pg.slots {
 		if s != 0 {
 			halves[s>>(64-depth)&1].insert(s)
@@ -111,6 +114,33 @@ func (ix *index) split(pg *page, hash uint32) {
 	for i := range 2 * span {
 		ix.dir[first+i] = halves[i/span]
 	}
+	ix.free = append(ix.free, pg)
+}
+
+// plainPages is how many pages an index has before it takes many at a time, in huge pages.
+const plainPages = 256
+
+func (ix *index) newPage(depth uint32) *page {
+	var pg *page
+	if n := len(ix.free); n > 0 {
+		pg, ix.free = ix.free[n-1], ix.free[:n-1]
+		*pg = page{}
+	} else {
+		if len(ix.fresh) == 0 {
+			n := 1
+			if ix.pages >= plainPages {
+				n = blockBytes / (8 << 10)
+			}
+			ix.fresh = make([]page, n)
+			if n > 1 {
+				hugePages(ix.fresh)
+			}
+		}
+		pg, ix.fresh = &ix.fresh[0], ix.fresh[1:]
+		ix.pages++
+	}
+	pg.depth = depth
+	return pg
 }
 
 // remove takes a row out; it must be there. The slots after it move up, so there are

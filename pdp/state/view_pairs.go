@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 )
 
@@ -93,8 +94,10 @@ func (t *pairs) insert(p pair) {
 // collect keeps p until the tree is built, in pieces, so that millions of pairs are not
 // copied again and again as they become more.
 func (t *pairs) collect(p pair) {
-	if n := len(t.bulk); n == 0 || len(t.bulk[n-1]) == bulkPiece {
+	if n := len(t.bulk); n == 0 {
 		t.bulk = append(t.bulk, nil)
+	} else if len(t.bulk[n-1]) == bulkPiece {
+		t.bulk = append(t.bulk, make([]pair, 0, bulkPiece))
 	}
 	last := &t.bulk[len(t.bulk)-1]
 	*last = append(*last, p)
@@ -292,21 +295,32 @@ func (t *pairs) walk(node uint32, height int, p pair, fn func(pair) bool) bool {
 	return true
 }
 
-// build makes the tree of everything collected so far.
+// build makes the tree of everything collected so far. What was collected, and as much again
+// to sort it, is garbage then: where that is a lot it goes at once, because the next tree
+// takes as much, and garbage may grow to the size of the whole view otherwise.
 func (t *pairs) build() {
-	all := slices.Concat(t.bulk...)
+	if len(t.bulk) > 16 {
+		defer runtime.GC()
+	}
+	sorted := sortPairs(t.bulk)
 	t.bulk, t.built = nil, true
-	all = slices.Compact(sortPairs(all))
 	t.root, t.height = t.leaves.add(), 0
 	firsts, nodes := []pair{{}}, []uint32{t.root}
-	for len(all) > 0 {
-		l := t.leaves.at(nodes[len(nodes)-1])
-		if l.n > 0 {
-			firsts, nodes = append(firsts, all[0]), append(nodes, t.leaves.add())
-			l = t.leaves.at(nodes[len(nodes)-1])
+	l := t.leaves.at(t.root)
+	var last pair
+	for _, piece := range sorted {
+		for _, p := range piece {
+			if p == last && (l.n > 0 || len(nodes) > 1) {
+				continue
+			}
+			if l.n == bulkFill {
+				firsts, nodes = append(firsts, p), append(nodes, t.leaves.add())
+				l = t.leaves.at(nodes[len(nodes)-1])
+			}
+			l.p[l.n] = p
+			l.n++
+			last = p
 		}
-		l.n = copy(l.p[:bulkFill], all)
-		all = all[l.n:]
 	}
 	for ; len(nodes) > 1; t.height++ {
 		var up []uint32
@@ -324,50 +338,63 @@ func (t *pairs) build() {
 	t.root = nodes[0]
 }
 
-// sortPairs sorts, in p or in new memory, by one counting pass for each byte in which
-// the pairs differ.
-func sortPairs(p []pair) []pair {
-	if slices.IsSortedFunc(p, comparePairs) {
-		return p
-	}
-	if len(p) < 1<<12 {
-		slices.SortFunc(p, comparePairs)
-		return p
-	}
+// sortPairs sorts pieces of which all but the last are full, in them or in new memory. Few
+// are compared with each other; many are sorted by one counting pass for each byte in which
+// they differ. The two sets of pieces are all that it takes.
+func sortPairs(from [][]pair) [][]pair {
 	var differ pair
-	loSorted := true // records come by id, so the low half often is in order already
-	for i := 1; i < len(p); i++ {
-		differ.hi |= p[i].hi ^ p[0].hi
-		differ.lo |= p[i].lo ^ p[0].lo
-		loSorted = loSorted && p[i-1].lo <= p[i].lo
+	sorted, loSorted := true, true // records come by id, so the low half often is in order already
+	var last pair
+	for _, piece := range from {
+		for _, p := range piece {
+			differ.hi |= p.hi ^ from[0][0].hi
+			differ.lo |= p.lo ^ from[0][0].lo
+			sorted = sorted && !p.less(last)
+			loSorted = loSorted && last.lo <= p.lo
+			last = p
+		}
 	}
-	to := make([]pair, len(p))
+	if sorted {
+		return from
+	}
+	if len(from) == 1 && len(from[0]) < 1<<12 {
+		slices.SortFunc(from[0], comparePairs)
+		return from
+	}
+	to := make([][]pair, len(from))
+	for i := range to {
+		to[i] = make([]pair, len(from[i]))
+	}
 	for shift := 0; shift < 64 && !loSorted; shift += 8 {
 		if byte(differ.lo>>shift) != 0 {
-			countingSort(to, p, func(p pair) byte { return byte(p.lo >> shift) })
-			p, to = to, p
+			countingSort(to, from, func(p pair) byte { return byte(p.lo >> shift) })
+			from, to = to, from
 		}
 	}
 	for shift := 0; shift < 64; shift += 8 {
 		if byte(differ.hi>>shift) != 0 {
-			countingSort(to, p, func(p pair) byte { return byte(p.hi >> shift) })
-			p, to = to, p
+			countingSort(to, from, func(p pair) byte { return byte(p.hi >> shift) })
+			from, to = to, from
 		}
 	}
-	return p
+	return from
 }
 
-func countingSort(to, from []pair, digit func(pair) byte) {
+func countingSort(to, from [][]pair, digit func(pair) byte) {
 	var at [257]int
-	for _, p := range from {
-		at[int(digit(p))+1]++
+	for _, piece := range from {
+		for _, p := range piece {
+			at[int(digit(p))+1]++
+		}
 	}
 	for i := range 256 {
 		at[i+1] += at[i]
 	}
-	for _, p := range from {
-		d := digit(p)
-		to[at[d]] = p
-		at[d]++
+	for _, piece := range from {
+		for _, p := range piece {
+			d := digit(p)
+			to[at[d]/bulkPiece][at[d]%bulkPiece] = p
+			at[d]++
+		}
 	}
 }

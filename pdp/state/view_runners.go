@@ -212,3 +212,17 @@ func (v *View) LapsedJobs(now authz.Stamp, limit int) []authz.JobID {
 	}
 	return ids
 }
+
+// Lapsed gives the jobs whose heartbeat has run out for good, and whose token would not
+// have ended by itself at now. It looks at every job, and is for when a PDP starts.
+func (v *View) Lapsed(now authz.Stamp) []*Job {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	var jobs []*Job
+	for row := uint32(1); row < v.jobs.next; row++ {
+		if j := v.jobs.at(row); j.flags&jobLapsed != 0 && j.expires > now {
+			jobs = append(jobs, v.job(row))
+		}
+	}
+	return jobs
+}

@@ -39,10 +39,30 @@ func (s *slab[T]) add() uint32 {
 	}
 	i := s.next
 	if int(i>>s.bits) == len(s.chunks) {
-		s.chunks = append(s.chunks, make([]T, 1<<s.bits))
+		s.grow()
 	}
 	s.next++
 	return i
+}
+
+// A slab that has become large grows by many chunks at a time, in one block of memory in
+// huge pages.
+const (
+	blockBytes  = 8 << 20
+	blockChunks = blockBytes / slabBytes
+	plainChunks = 2 * blockChunks
+)
+
+func (s *slab[T]) grow() {
+	if len(s.chunks) < plainChunks {
+		s.chunks = append(s.chunks, make([]T, 1<<s.bits))
+		return
+	}
+	block := make([]T, blockChunks<<s.bits)
+	hugePages(block)
+	for rest := block; len(rest) > 0; rest = rest[1<<s.bits:] {
+		s.chunks = append(s.chunks, rest[:1<<s.bits:1<<s.bits])
+	}
 }
 
 // release forgets the row i.

@@ -36,6 +36,9 @@ type world struct {
 	user   place
 
 	replaced bool // a later token took the place of this one
+	deadline authz.Stamp
+	// above has seen what is above the two projects; that it was looked at is all it says.
+	above uint32
 }
 
 // place is where a project or user is: its row, 0 if there is none, and the inbound
@@ -72,15 +75,24 @@ func (w *world) prepare(req *authz.Request) {
 	j := v.jobs.at(w.job)
 	w.source.row, w.user.row = j.project, j.user
 	w.jobID = v.text.get(j.id)
+	w.deadline = v.deadline(j)
 	if j.user != 0 {
 		u := v.users.at(j.user)
 		w.user.id, w.user.list = u.id, v.text.get(u.members)
 	}
 	if j.project != 0 {
-		w.source.id = v.projects.at(j.project).id
+		p := v.projects.at(j.project)
+		w.source.id = p.id
+		if p.group != 0 {
+			w.above ^= v.groups.at(p.group).parent
+		}
 	}
 	if w.target.row != 0 {
-		w.target.list = v.text.get(v.projects.at(w.target.row).inbound)
+		p := v.projects.at(w.target.row)
+		w.target.list = v.text.get(p.inbound)
+		if p.group != 0 {
+			w.above ^= v.groups.at(p.group).parent
+		}
 	}
 }
 
@@ -122,7 +134,7 @@ func (w *world) Token(d authz.Digest) (policy.Token, bool) {
 	return policy.Token{
 		Job: authz.JobID(w.jobID), Project: authz.ProjectID(w.source.id), User: authz.UserID(w.user.id),
 		Status: j.status, Erased: j.flags&jobErased != 0, Replaced: w.replaced, Lapsed: j.flags&jobLapsed != 0,
-		Issued: j.issued, Expires: j.expires, Deadline: v.deadline(j), Limits: v.limits.at(j.limits),
+		Issued: j.issued, Expires: j.expires, Deadline: w.deadline, Limits: v.limits.at(j.limits),
 	}, true
 }
 

@@ -23,6 +23,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -46,10 +47,12 @@ type Store struct {
 	// space is used by the committer alone.
 	space space
 
-	queue  chan *request
-	closed chan struct{} // Closed by Close: no more batches.
-	idle   chan struct{} // Closed when the committer has ended.
-	failed chan struct{}
+	queue chan *request
+	// entering counts the calls that are about to send to queue.
+	entering atomic.Int64
+	closed   chan struct{} // Closed by Close: no more batches.
+	idle     chan struct{} // Closed when the committer has ended.
+	failed   chan struct{}
 
 	// mu guards what readers and the committer share.
 	mu     sync.RWMutex
@@ -70,14 +73,15 @@ type Store struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	// What follows belongs to the committer, and to Open before it runs. Attach sets sink
-	// before any batch can be queued.
+	// What follows belongs to the committer, and to Open before it runs. Attach sets sink and
+	// fills known before any batch can be queued.
 	sink    state.Sink
 	next    snapshot // after the newest transaction
 	group   int      // how many requests it had
 	files   memFiles
 	scratch scratch
 	mods    mods
+	known   known
 }
 
 // The stages of a store.
@@ -100,7 +104,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: opts, log: opts.Logger, lock: lock,
+		opts: opts, log: opts.Logger, lock: lock, known: known{seed: maphash.MakeSeed()},
 		queue: make(chan *request, 1024), marked: make(chan struct{}, 1), pins: make(map[uint64]int),
 		closed: make(chan struct{}), idle: make(chan struct{}), failed: make(chan struct{}),
 	}

@@ -76,34 +76,59 @@ func (s *Store) room() (entries, bytes int64) {
 	return s.db.MaxBatchCount() - headEntries - 1, s.db.MaxBatchSize() - headCost - headEntries*(32+entryCost) - 1
 }
 
-// submit hands r to the committer and waits for the answer.
+// submit hands r to the committer and waits for the answer. The committer answers whatever
+// it was handed, so that nobody has to watch for its end: what all callers wait on at the same
+// time is what they wait for each other on.
 func (s *Store) submit(r *request) answer {
-	if err := s.usable(); err != nil {
+	if err := s.enqueue(r); err != nil {
 		return answer{err: err}
-	}
-	if s.stage.Load() != attached {
-		return answer{err: state.ErrAttachOrder("nothing is attached")}
-	}
-	select {
-	case s.queue <- r:
-	case <-r.ctx.Done():
-		return answer{err: state.ErrCanceled(r.ctx)}
-	case <-s.idle:
-		return answer{err: s.gone()}
 	}
 	select {
 	case a := <-r.done:
 		return a
 	case <-r.ctx.Done():
 		return answer{err: state.ErrCanceled(r.ctx)}
-	case <-s.idle:
-		// The committer may have answered just before it ended.
+	}
+}
+
+func (s *Store) enqueue(r *request) error {
+	s.entering.Add(1)
+	defer s.entering.Add(-1)
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if s.stage.Load() != attached {
+		return state.ErrAttachOrder("nothing is attached")
+	}
+	select {
+	case s.queue <- r:
+		return nil
+	default:
+	}
+	select {
+	case s.queue <- r:
+		return nil
+	case <-r.ctx.Done():
+		return state.ErrCanceled(r.ctx)
+	}
+}
+
+// turnAway answers those who were on their way into the queue when the committer ended. Whoever
+// comes later is told by usable.
+func (s *Store) turnAway() {
+	for {
+		// In this order: who has entered is in the queue.
+		entering := s.entering.Load()
 		select {
-		case a := <-r.done:
-			return a
+		case r := <-s.queue:
+			r.done <- answer{err: s.gone()}
+			continue
 		default:
-			return answer{err: s.gone()}
 		}
+		if entering == 0 {
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -122,6 +147,7 @@ func (s *Store) gone() error {
 // and what a write costs hardly depends on how much is in it.
 func (s *Store) commitLoop() {
 	defer close(s.idle)
+	defer s.turnAway()
 	stop := s.startMarkSync()
 	defer stop()
 	var left *request // Taken from the queue; the transaction before it was full.

@@ -1,6 +1,8 @@
 package badgerstore
 
 import (
+	"hash/maphash"
+
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 )
@@ -29,7 +31,115 @@ func (m *mods) get(key state.Key) (mod authz.Revision, ok bool) {
 
 func (m *mods) set(key state.Key, mod authz.Revision) {
 	if len(m.young) >= maxMods || m.young == nil {
-		m.old, m.young = m.young, make(map[state.Key]authz.Revision)
+		m.old, m.young = m.young, m.old
+		if m.young == nil {
+			m.young = make(map[state.Key]authz.Revision)
+		}
+		clear(m.young)
 	}
 	m.young[key] = mod
+}
+
+// known tells which records are surely not there, of the kinds that come and go by the
+// thousand: asking Badger for what it does not have walks through all of its levels, and
+// every Issue asks for a job that nobody has heard of. It holds four bytes of hash for
+// each record, so "not there" is certain and "there" is a guess, wrong once in a thousand.
+//
+// It has to hear of every record when it comes, and when it goes. It is used by the
+// reader while the store loads, and then by the committer.
+type known struct {
+	seed   maphash.Seed
+	shards [256]knownShard // each grows by itself, so that no growth takes long
+}
+
+// knownShard is a table with linear probing; zero is an empty slot. Records with equal
+// hashes have a slot each.
+type knownShard struct {
+	slots []uint32
+	n     int
+}
+
+// covers reports whether records of this kind are known here.
+func (*known) covers(kind state.Kind) bool {
+	return kind == state.KindJob || kind == state.KindReplaced || kind == state.KindRequest
+}
+
+func (k *known) find(key state.Key) (*knownShard, uint32) {
+	h := maphash.String(k.seed, string(key))
+	return &k.shards[h>>56], max(uint32(h), 1)
+}
+
+// maybe reports whether the record may be there.
+func (k *known) maybe(key state.Key) bool {
+	if !k.covers(key.Kind()) {
+		return true
+	}
+	s, h := k.find(key)
+	_, found := s.search(h)
+	return found
+}
+
+// add takes a record that was not there.
+func (k *known) add(key state.Key) {
+	if !k.covers(key.Kind()) {
+		return
+	}
+	s, h := k.find(key)
+	if 4*(s.n+1) > 3*len(s.slots) {
+		old := s.slots
+		s.slots = make([]uint32, max(2*len(old), 16))
+		for _, h := range old {
+			if h != 0 {
+				s.put(h)
+			}
+		}
+	}
+	s.put(h)
+	s.n++
+}
+
+// remove takes away a record that was there.
+func (k *known) remove(key state.Key) {
+	if !k.covers(key.Kind()) {
+		return
+	}
+	s, h := k.find(key)
+	hole, found := s.search(h)
+	if !found {
+		return
+	}
+	s.n--
+	// What comes after the hole and was pushed behind it moves up, so that every search ends
+	// at the first empty slot.
+	mask := uint32(len(s.slots) - 1)
+	for i := (hole + 1) & mask; s.slots[i] != 0; i = (i + 1) & mask {
+		if (i-s.slots[i])&mask >= (i-hole)&mask {
+			s.slots[hole], hole = s.slots[i], i
+		}
+	}
+	s.slots[hole] = 0
+}
+
+// search gives a slot with h, if there is one.
+func (s *knownShard) search(h uint32) (at uint32, found bool) {
+	if len(s.slots) == 0 {
+		return 0, false
+	}
+	mask := uint32(len(s.slots) - 1)
+	for at = h & mask; s.slots[at] != 0; at = (at + 1) & mask {
+		if s.slots[at] == h {
+			return at, true
+		}
+	}
+	return at, false
+}
+
+// put writes h to the first empty slot from its place on.
+func (s *knownShard) put(h uint32) {
+	mask := uint32(len(s.slots) - 1)
+	at := h & mask
+	for s.slots[at] != 0 {
+		at = (at + 1) & mask
+	}
+	s.slots[at] = h
 }

@@ -48,6 +48,8 @@ func (s *Store) begin() *transaction {
 		s: s, txn: s.db.NewTransactionAt(s.next.txn, true), now: time.Now(),
 		next: s.next, first: s.next.head.mark.Revision + 1, scratch: s.scratch,
 		size: entryBound, // Badger's own end mark.
+		// As many as the last one had: callers come again.
+		requests: make([]*request, 0, s.group), answers: make([]answer, 0, s.group), changes: make([]state.Change, 0, s.group),
 	}
 	t.next.txn++
 	t.pack = append(t.pack, t.next.head.mark.Chain[:]...)
@@ -176,10 +178,13 @@ func (t *transaction) modified(key state.Key) (mod authz.Revision, err error) {
 	if mod, ok := t.s.mods.get(key); ok {
 		return mod, nil
 	}
-	if mod, err = t.stored(key); err == nil {
-		t.s.mods.set(key, mod)
+	if t.s.known.maybe(key) {
+		if mod, err = t.stored(key); err != nil {
+			return 0, err
+		}
 	}
-	return mod, err
+	t.s.mods.set(key, mod)
+	return mod, nil
 }
 
 // stored looks up what the store has of the record at key.
@@ -211,8 +216,10 @@ func (t *transaction) count(key state.Key, put bool) error {
 		return err
 	case put && mod == 0:
 		t.next.head.counts[key.Kind()]++
+		t.s.known.add(key)
 	case !put && mod != 0:
 		t.next.head.counts[key.Kind()]--
+		t.s.known.remove(key)
 	}
 	return nil
 }
