@@ -86,7 +86,7 @@ func (c *conn) serve() {
 	st, err := f.Open(c.ctx, c.sc.name, feed.About{Name: first.name}, *first.hello)
 	if err != nil {
 		c.s.note("pdp", c.sc.name, "refuses", "%v", err)
-		c.down.send(downward{end: err})
+		c.down.send(downward{end: err}, nil)
 		return
 	}
 	defer st.Close()
@@ -119,14 +119,14 @@ func (c *conn) write(st *feed.Stream) {
 		stuck.Reset(time.Hour)
 		ms, err := st.Next(c.ctx)
 		if err != nil {
-			c.down.send(downward{end: err})
+			c.down.send(downward{end: err}, nil)
 			c.cancel()
 			return
 		}
 		stuck.Reset(lease.GrantorTerm(c.s.plan.term) + 777*time.Microsecond)
 		for _, m := range ms {
 			c.s.note("pdp", c.sc.name, "sends", "%v %v n%d r%d %v", m.Kind, m.Generation, m.Number, m.Revision, m.Keys)
-			if !c.down.send(downward{m: m}) {
+			if !c.down.send(downward{m: m}, c.ctx.Done()) {
 				return
 			}
 		}
@@ -138,7 +138,7 @@ func (c *conn) pdpEnds(err error) {
 	c.cancel()
 	c.served.end(io.EOF)
 	c.up.end()
-	go c.down.send(downward{end: err})
+	go c.down.send(downward{end: err}, nil)
 }
 
 // pdpDies takes the PDP's end away with its process. With told the kernel resets the
@@ -163,7 +163,7 @@ func (c *conn) sidecarEnds(err error) {
 	c.once.Do(func() {
 		c.inbox.end(err)
 		c.down.end()
-		go c.up.send(upward{end: true})
+		go c.up.send(upward{end: true}, nil)
 	})
 }
 
@@ -191,7 +191,7 @@ type watching struct {
 func (w watching) Hello(name, _ string, h lease.Hello) error {
 	w.s.note(w.sc.name, w.sc.name, "hello", "applied %d, seen %d, vouch %v, keys %v", h.Applied, h.Seen.Revision, h.Vouch, h.Keys)
 	w.host.asked(0, 0)
-	if !w.up.send(upward{hello: &h, name: name}) {
+	if !w.up.send(upward{hello: &h, name: name}, w.ctx.Done()) {
 		return errReset
 	}
 	return nil
@@ -205,7 +205,7 @@ func (w watching) Send(m lease.Message, f pep.Figures) error {
 	if w.sc.mute && m.Kind == lease.Ack {
 		return nil // a sidecar that never acks
 	}
-	if !w.up.send(upward{m: m, f: f}) {
+	if !w.up.send(upward{m: m, f: f}, w.ctx.Done()) {
 		return errReset
 	}
 	return nil
@@ -230,7 +230,7 @@ func (w watching) Recv() (pep.WatchMessage, error) {
 
 // CloseSend implements [pep.WatchStream].
 func (w watching) CloseSend() error {
-	w.up.send(upward{end: true})
+	w.up.send(upward{end: true}, w.ctx.Done())
 	return nil
 }
 

@@ -85,8 +85,8 @@ func newPipe[T any](s *sim, l *lane, r *rand.Rand, window int, from *gate, take 
 		room: make(chan struct{}, 1), goneNow: make(chan struct{})}
 }
 
-// send waits for room and sends. It is false when the pipe has gone.
-func (p *pipe[T]) send(m T) bool {
+// send waits for room and sends. It is false when the pipe has gone, or quit is closed.
+func (p *pipe[T]) send(m T, quit <-chan struct{}) bool {
 	for {
 		p.mu.Lock()
 		if p.gone {
@@ -99,6 +99,8 @@ func (p *pipe[T]) send(m T) bool {
 		p.mu.Unlock()
 		select {
 		case <-p.room:
+		case <-quit:
+			return false
 		case <-p.goneNow:
 			return false
 		}

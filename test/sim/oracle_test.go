@@ -172,6 +172,9 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 		about = append(about, t.name, string(t.job))
 	}
 	s.note(h.sc.name, h.sc.name, "answers", "%s asked at %.6f: %v at %d cached %v %v", s.question(a.req), a.began.Seconds(), d.Reason, d.Revision, d.Cached, err)
+	if a.forked && a.mark > a.forkedAt && h.misled() {
+		s.fail("R13", about, "%s took a lease from a PDP whose history was set back to revision %d, and has seen %d", h.sc.name, a.forkedAt, a.mark)
+	}
 	if err != nil {
 		if k := authz.KindOf(err); k != authz.KindUnavailable && k != authz.KindCanceled {
 			s.fail("errors", about, "%s: a check failed with %v", h.sc.name, err)
@@ -193,9 +196,6 @@ func (o *oracle) end(a *asking, d authz.Decision, err error) {
 		return
 	}
 	if a.forked || o.forked {
-		if a.forked && a.mark > a.forkedAt && h.misled() {
-			s.fail("R13", about, "%s, believes a PDP whose history was set back to revision %d, and has seen %d", what, a.forkedAt, a.mark)
-		}
 		return // who has not seen the true history cannot know
 	}
 	if a.seen < s.epoch() {

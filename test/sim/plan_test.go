@@ -61,7 +61,7 @@ func newPlan(seed uint64) plan {
 	p := plan{
 		peps: 3 + r.IntN(3), services: 2 + r.IntN(2),
 		term:   oneOf(r, time.Second, 2*time.Second, 2*time.Second, 3*time.Second),
-		length: between(r, 8*time.Second, 14*time.Second),
+		length: between(r, 6*time.Second, 10*time.Second),
 		sync:   oneOf(r, 2*time.Millisecond, 8*time.Millisecond, 30*time.Millisecond),
 
 		maxInterest: oneOf(r, 0, 0, 0, 6, 14), maxQueue: oneOf(r, 0, 0, 0, 3, 8), maxRecent: oneOf(r, 0, 0, 0, 5, 25),

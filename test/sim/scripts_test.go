@@ -163,3 +163,32 @@ func setBack(ctx context.Context, s *sim) {
 		g.ask(g.ask1, t, 1)
 	}
 }
+
+// lapseUndone: a heartbeat term runs out, somebody is told, and the PDP dies before that is
+// committed. The job gets a new term (R12), and what was told must not be believed any more.
+func lapseUndone(ctx context.Context, s *sim) {
+	g := s.stage(ctx)
+	out, err := s.running().e.Issue(ctx, engine.Actor{Name: "script"}, engine.IssueRequest{Job: "job", Project: 1, User: 1, Runner: "r", Term: 1200 * time.Millisecond})
+	if err != nil {
+		s.fail("script", nil, "%v", err)
+		return
+	}
+	t := &tokenInfo{digest: out.Token.Digest(), job: "job", source: 1, user: 1, issued: out.Revision}
+	s.oracle.issued(t)
+	began := s.now()
+	for s.now() < began+3*time.Second {
+		d := g.ask(g.ask1, t, 2)
+		if d == "heartbeat_lapsed<nil>" {
+			break
+		}
+		g.wait(10 * time.Millisecond)
+	}
+	s.note("script", "", "dies now", "")
+	s.crashPDP(s.running(), false)
+	g.wait(50 * time.Millisecond)
+	s.restart()
+	for range 12 {
+		g.wait(50 * time.Millisecond)
+		g.ask(g.ask1, t, 2)
+	}
+}

@@ -103,3 +103,12 @@ func around(trace []event, i int) (out string) {
 	}
 	return out
 }
+
+// TestLapseUndone runs a story that random troubles nearly never tell.
+func TestLapseUndone(t *testing.T) {
+	r := simulate(t, options{seed: 1, change: calm, script: lapseUndone, tracing: true})
+	if len(r.violations) > 0 {
+		v := r.violations[0]
+		t.Errorf("%s: %s\n%s", v.rule, v.text, r.story(v, 40))
+	}
+}
