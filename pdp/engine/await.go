@@ -114,7 +114,7 @@ func (e *Engine) Keep(k *policy.Walk, gen lease.Generation, owner string, req au
 func (e *Engine) keep(gen lease.Generation, owner string, judge func() authz.Decision) (d authz.Decision) {
 	for range maxJudgements {
 		d = judge()
-		if gen == 0 {
+		if gen == 0 || d.Reason == authz.HeartbeatLapsed && !e.lapsedForGood(d.Job) {
 			return d
 		}
 		number, verdict := e.feed.Interest(gen, owner, d.Revision, d.Keys)
@@ -125,4 +125,12 @@ func (e *Engine) keep(gen lease.Generation, owner string, judge func() authz.Dec
 		return d
 	}
 	return d
+}
+
+// lapsedForGood reports whether a job's lapse is committed. Until then it is only what the
+// clock says: a PDP that starts again before that gives the job a new term (R12), and no
+// change tells a cache so.
+func (e *Engine) lapsedForGood(id authz.JobID) bool {
+	j, _, ok := e.view.Job(id)
+	return ok && j.Lapsed
 }
