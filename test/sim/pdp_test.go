@@ -191,7 +191,7 @@ func (p *pdp) judge(gen lease.Generation, owner string, req authz.Request, preem
 	for range 3 {
 		d = p.e.Decide(&k, req)
 		preempted()
-		if p.dead() {
+		if j, _, ok := p.e.View().Job(d.Job); p.dead() || d.Reason == authz.HeartbeatLapsed && (!ok || !j.Lapsed) {
 			return d
 		}
 		number, verdict := p.e.Feed().Interest(gen, owner, d.Revision, d.Keys)

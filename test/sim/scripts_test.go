@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jobward/jobward/internal/lease"
@@ -178,7 +179,7 @@ func lapseUndone(ctx context.Context, s *sim) {
 	began := s.now()
 	for s.now() < began+3*time.Second {
 		d := g.ask(g.ask1, t, 2)
-		if d == "heartbeat_lapsed<nil>" {
+		if strings.HasPrefix(d, "heartbeat_lapsed") {
 			break
 		}
 		g.wait(10 * time.Millisecond)
