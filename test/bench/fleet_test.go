@@ -224,7 +224,8 @@ type fakeSidecar struct {
 	gen    uint64
 	done   chan struct{}
 
-	mu sync.Mutex // of sending
+	mu     sync.Mutex  // of sending
+	silent atomic.Bool // it was stopped, and may lose its lease
 }
 
 func newFakeSidecar(ctx context.Context, b *testing.B, at, name string) *fakeSidecar {
@@ -253,7 +254,9 @@ func newFakeSidecar(ctx context.Context, b *testing.B, at, name string) *fakeSid
 func (s *fakeSidecar) send(m *jobwardv1.WatchRequest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stream.Send(m) // an error shows in Recv
+	if !s.silent.Load() {
+		s.stream.Send(m) // an error shows in Recv
+	}
 }
 
 func (s *fakeSidecar) follow(ctx context.Context) {
@@ -261,7 +264,7 @@ func (s *fakeSidecar) follow(ctx context.Context) {
 	for {
 		m, err := s.stream.Recv()
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !s.silent.Load() {
 				s.b.Errorf("%s: %v", s.name, err)
 			}
 			return
