@@ -148,6 +148,7 @@ func (d *Decider) flyBatch(ctx context.Context, b *batch, q *BatchQuestion) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.landed(b.link)
+	d.heard(b.link, err)
 	for n, f := range b.flights {
 		k := &b.keys[n]
 		if d.flights[*k] == f {

@@ -50,7 +50,7 @@ func (d *Decider) needed() bool {
 	if d.closed {
 		return false
 	}
-	if l == nil || l.broken || l.moving || l.doubtful {
+	if l == nil || l.broken || l.moving || l.doubtful || l.unheard {
 		return true
 	}
 	if d.holder.Remaining(d.now()) == 0 {

@@ -25,6 +25,8 @@
 //	                                   knows what changed since, else the cache starts empty
 //	the PDP says that it moves         go on                     go on; the next stream is opened first, the entries are kept
 //	the PDP does not answer renewals   go on                     after two of them another is looked for; the entries are kept
+//	questions are not answered, and    go on                     after a few of them all connections are made anew; the entries
+//	renewals are                                                 are kept
 //	this process reads too slowly      until the lease is over   the PDP cuts the stream; then as for a lost one
 //	the PDP is behind what was seen,   until the lease is over   it is not asked; the next one is, and the refused one is tried
 //	or has another history (P6)                                  again after half a minute

@@ -160,6 +160,7 @@ func (d *Decider) fly(ctx context.Context, f *flight, h uint64, k *key, q *Quest
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.landed(f.link)
+	d.heard(f.link, err)
 	if kept && d.flights[*k] == f {
 		delete(d.flights, *k)
 	}

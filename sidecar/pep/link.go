@@ -32,12 +32,15 @@ type link struct {
 	// Guarded by Decider.mu.
 	generation lease.Generation // set when its welcome was accepted
 	term       time.Duration
-	asked      uint64 // renewals since the last grant
-	broken     bool   // the stream has ended, or must not be waited for
-	moving     bool   // the PDP is about to stop
-	doubtful   bool   // renewals are not answered
-	leaving    bool   // its generation was released; what comes is ignored until the PDP ends the stream
-	retired    bool   // not used any more; closed when calls is zero
+	asked      uint64        // renewals since the last grant
+	broken     bool          // the stream has ended, or must not be waited for
+	moving     bool          // the PDP is about to stop
+	doubtful   bool          // renewals are not answered
+	silent     int           // questions in a row that were not answered in time
+	quietSince lease.Instant // when the first of them ended
+	unheard    bool          // questions are not answered, whatever becomes of renewals
+	leaving    bool          // its generation was released; what comes is ignored until the PDP ends the stream
+	retired    bool          // not used any more; closed when calls is zero
 	closed     bool
 	calls      int
 	out        outbox
@@ -329,6 +332,27 @@ func (d *Decider) renewLoop(l *link) {
 		every = l.term / inTerm
 		d.mu.Unlock()
 		t.Reset(every)
+	}
+}
+
+// heard notes how a question ended. When none is answered although renewals are, the
+// connection that questions take has died without a word: another link has new ones.
+// Called with the lock.
+func (d *Decider) heard(l *link, err error) {
+	const doubt = 3
+	var e *authz.Error
+	if !errors.As(err, &e) || e.Code != CodePDPSilent || d.closed {
+		l.silent, l.unheard = 0, false
+		return
+	}
+	now := d.now()
+	if l.silent++; l.silent == 1 {
+		l.quietSince = now
+	}
+	if l.silent >= doubt && now.Sub(l.quietSince) >= d.cfg.CallTimeout && !l.unheard {
+		l.unheard = true
+		d.log.Warn("the PDP renews the lease and answers no questions; connecting anew", "endpoint", l.endpoint)
+		d.wake()
 	}
 }
 
