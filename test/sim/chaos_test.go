@@ -86,6 +86,10 @@ func shutAll(until time.Duration, gates ...*gate) {
 
 // cut breaks the newest stream of a sidecar, or lets one of its directions die.
 func (c *chaos) cut(sc *sidecar, half bool) {
+	if c.s.grpc {
+		c.cutWire(sc, half)
+		return
+	}
 	sc.mu.Lock()
 	var at *conn
 	if n := len(sc.conns); n > 0 {
@@ -151,4 +155,26 @@ func (c *chaos) rollback(ctx context.Context) {
 	s.disk.restore(truth, true)
 	s.oracle.fork(false, 0)
 	s.restart()
+}
+
+// cutWire is cut for connections of gRPC: one of the newest three, as a link has.
+func (c *chaos) cutWire(sc *sidecar, half bool) {
+	sc.mu.Lock()
+	var w *wire
+	if n := len(sc.wires); n > 0 {
+		w = sc.wires[max(0, n-1-c.rnd.IntN(3))]
+	}
+	sc.mu.Unlock()
+	switch {
+	case w == nil:
+	case half && c.rnd.IntN(2) == 0:
+		c.note("%s: up is dead", sc.name)
+		w.upGate.shut(2 * forever)
+	case half:
+		c.note("%s: down is dead", sc.name)
+		w.downGate.shut(2 * forever)
+	default:
+		c.note("%s: a connection breaks", sc.name)
+		w.broken()
+	}
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"google.golang.org/grpc"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +29,12 @@ type pdp struct {
 	walk   sync.Mutex
 	keep   policy.Walk
 
+	g     *grpc.Server // where it speaks gRPC
+	doors *listener
+
 	mu    sync.Mutex
 	conns []*conn
+	wires []*wire
 }
 
 // pdpClock is the PDP's time (R12): at the start the wall clock's, or the newest stamp on
@@ -80,6 +85,9 @@ func (s *sim) startPDP(ctx context.Context) error {
 		},
 	})
 	p.clock.starting.Store(false)
+	if err == nil && s.grpc {
+		err = p.serve(tokens)
+	}
 	if err != nil {
 		return err
 	}
@@ -143,13 +151,24 @@ func (s *sim) crashPDP(p *pdp, dark bool) {
 // end takes a dead process away: its goroutines, and its ends of connections.
 func (p *pdp) end(told bool) {
 	p.mu.Lock()
-	conns := p.conns
-	p.conns = nil
+	conns, wires := p.conns, p.wires
+	p.conns, p.wires = nil, nil
 	p.mu.Unlock()
 	for _, c := range conns {
 		c.pdpDies(told)
 	}
+	for _, w := range wires {
+		if told {
+			w.broken()
+		} else {
+			w.pdp.in.end(errReset) // nobody tells the other end
+			w.pdp.out.end()
+		}
+	}
 	p.kill()
+	if p.g != nil {
+		p.s.ending.Go(p.g.Stop)
+	}
 	p.s.ending.Go(p.e.Close) // what it would store is lost
 }
 

@@ -37,6 +37,7 @@ type sidecar struct {
 
 	mu      sync.Mutex
 	conns   []*conn
+	wires   []*wire
 	proc    *pep1 // nil while it is down
 	count   int
 	leaving bool
@@ -97,11 +98,15 @@ func (sc *sidecar) start() {
 	h := &pep1{sc: sc, n: sc.count, sent: map[renewal]lease.Instant{}, wrongs: map[lease.Generation]bool{}}
 	rnd := s.chance(fmt.Sprint(sc.name, " process ", sc.count))
 	h.meter = meter{s: s, origin: s.now(), rate: s.rate(rnd)}
-	d, err := pep.New(pep.Config{
+	cfg := pep.Config{
 		Transport: transport{h}, Name: sc.name, StateDir: sc.dir,
 		MaxEntries: s.plan.maxEntries, Wait: 301 * time.Millisecond, CallTimeout: s.plan.callTimeout, MaxBackoff: 701 * time.Millisecond,
 		ReportEvery: -1, Clock: clock.Func(h.clock), Seed: rnd.Uint64() | 1, Fault: s.bug.pepFault(),
-	})
+	}
+	if s.grpc {
+		cfg = h.overGRPC(cfg)
+	}
+	d, err := pep.New(cfg)
 	if err != nil {
 		panic(err)
 	}
@@ -145,8 +150,8 @@ func (sc *sidecar) crash(told, lost bool) bool {
 	}
 	sc.mu.Lock()
 	sc.proc = nil
-	conns := sc.conns
-	sc.conns = nil
+	conns, wires := sc.conns, sc.wires
+	sc.conns, sc.wires = nil, nil
 	sc.mu.Unlock()
 	if sc.dir != "" {
 		next := s.tempDir(sc.name)
@@ -159,6 +164,9 @@ func (sc *sidecar) crash(told, lost bool) bool {
 			copyDir(next, sc.dir)
 		}
 		sc.dir = next
+	}
+	for _, w := range wires {
+		w.broken()
 	}
 	for _, c := range conns {
 		late := s.delay(c.rnd)

@@ -24,6 +24,7 @@ type sim struct {
 	plan    plan
 	bug     bug
 	tracing bool
+	grpc    bool
 	began   time.Time
 	lanes   int
 	home    string
@@ -58,17 +59,17 @@ type result struct {
 
 // options of a run. change has the last word on the plan.
 type options struct {
-	seed    uint64
-	bug     bug
-	tracing bool
-	change  func(*plan)
-	script  func(ctx context.Context, s *sim) // in place of clients and chaos
+	seed          uint64
+	bug           bug
+	tracing, grpc bool
+	change        func(*plan)
+	script        func(ctx context.Context, s *sim) // in place of clients and chaos
 }
 
 // simulate runs one seed in a bubble of virtual time.
 func simulate(t *testing.T, o options) (out result) {
 	cryptotest.SetGlobalRandom(t, o.seed)
-	s := &sim{seed: o.seed, plan: newPlan(o.seed), bug: o.bug, tracing: o.tracing}
+	s := &sim{seed: o.seed, plan: newPlan(o.seed), bug: o.bug, tracing: o.tracing, grpc: o.grpc}
 	if o.change != nil {
 		o.change(&s.plan)
 	}
@@ -293,6 +294,9 @@ func (s *sim) close() {
 	}
 	s.ending.Wait()
 	for _, sc := range s.sidecars {
+		for _, w := range sc.wires {
+			w.broken()
+		}
 		for _, c := range sc.conns {
 			c.up.end()
 			c.down.end()
