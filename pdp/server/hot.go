@@ -67,9 +67,9 @@ func (s *Server) ask(d *door, kind hot.Shape) grpc.MethodHandler {
 			return nil, err
 		}
 		h.by = engine.Actor{Name: p.Name}
-		span := s.span(ctx, d)
+		span := s.tracer.Start(ctx, d.name())
 		err = s.answer(ctx, h)
-		span.end(h, err)
+		span.End(len(h.reqs), &h.dec, err)
 		s.meters.answered(ctx, d, time.Since(start))
 		return h.out, err
 	}

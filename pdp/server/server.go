@@ -88,7 +88,7 @@ type Server struct {
 	everybody *identity.Principal
 	chain     chain
 	meters    *meters
-	tracer    trace.Tracer
+	tracer    hot.Tracer
 	ids       hot.IDs
 	unknown   *hot.Flood
 	scratch   sync.Pool // of *scratch
@@ -136,7 +136,7 @@ func New(opt Options) (*Server, error) {
 		s.everybody = &p
 	}
 	if opt.Tracers != nil {
-		s.tracer = opt.Tracers.Tracer("github.com/jobward/jobward/pdp/server")
+		s.tracer = hot.Tracer{Propagator: opt.Propagator, Tracer: opt.Tracers.Tracer("github.com/jobward/jobward/pdp/server")}
 	}
 	var err error
 	if s.meters, err = newMeters(opt.Meters, s); err != nil {
@@ -162,7 +162,7 @@ func (s *Server) ServerOptions() []grpc.ServerOption {
 		grpc.StreamInterceptor(s.interceptStream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	}
-	if s.tracer != nil {
+	if s.tracer.Tracer != nil {
 		opts = append(opts, grpc.StatsHandler(otelgrpc.NewServerHandler(
 			otelgrpc.WithTracerProvider(s.opt.Tracers), otelgrpc.WithPropagators(s.opt.Propagator),
 			otelgrpc.WithMeterProvider(metricnoop.NewMeterProvider()),

@@ -71,11 +71,11 @@ func (s *Server) ask(d *door, kind hot.Shape) grpc.MethodHandler {
 			return nil, err
 		}
 		h.by = p.Name
-		span := s.span(ctx, d)
+		span := s.tracer.Start(ctx, d.name())
 		if err = s.read(ctx, h); err == nil && !s.look(ctx, h) {
 			err = s.askRest(ctx, h)
 		}
-		span.end(h, err)
+		span.End(len(h.reqs), &h.dec, err)
 		s.meters.answered(ctx, d, time.Since(start))
 		return h.out, err
 	}

@@ -57,7 +57,7 @@ type Server struct {
 	elsewhere *door // of methods that are not here
 	everybody *identity.Principal
 	meters    *meters
-	tracer    trace.Tracer
+	tracer    hot.Tracer
 	ids       hot.IDs
 	scratch   sync.Pool // of *scratch
 	outboxes  hot.Outboxes
@@ -98,7 +98,7 @@ func New(opt Options) (*Server, error) {
 		s.everybody = &p
 	}
 	if opt.Tracers != nil {
-		s.tracer = opt.Tracers.Tracer("github.com/jobward/jobward/sidecar/grpccheck")
+		s.tracer = hot.Tracer{Propagator: opt.Propagator, Tracer: opt.Tracers.Tracer("github.com/jobward/jobward/sidecar/grpccheck")}
 	}
 	var err error
 	if s.meters, err = newMeters(opt.Meters, s); err != nil {
@@ -119,7 +119,7 @@ func (s *Server) ServerOptions() []grpc.ServerOption {
 		grpc.StreamInterceptor(s.interceptStream),
 		grpc.UnknownServiceHandler(unknownMethod),
 	}
-	if s.tracer != nil {
+	if s.tracer.Tracer != nil {
 		opts = append(opts, grpc.StatsHandler(otelgrpc.NewServerHandler(
 			otelgrpc.WithTracerProvider(s.opt.Tracers), otelgrpc.WithPropagators(s.opt.Propagator),
 			otelgrpc.WithMeterProvider(metricnoop.NewMeterProvider()),

@@ -1,47 +1,54 @@
-package server
+package hot
 
 import (
 	"context"
 
 	"go.opentelemetry.io/otel/attribute"
 	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
 )
 
-// hotSpan is the span of a call of the hot path, or none.
-type hotSpan struct{ span trace.Span }
-
-// span starts one when spans are exported and the caller's traceparent is sampled. It
-// never starts a trace of its own: at this rate that is the caller's choice.
-func (s *Server) span(ctx context.Context, d *door) hotSpan {
-	if s.tracer == nil || !sampled(metadata.ValueFromIncomingContext(ctx, "traceparent")) {
-		return hotSpan{}
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	ctx = s.opt.Propagator.Extract(ctx, carrier(md))
-	if !trace.SpanContextFromContext(ctx).IsSampled() {
-		return hotSpan{} // there was more in it that is no good
-	}
-	_, span := s.tracer.Start(ctx, d.name(), trace.WithSpanKind(trace.SpanKindServer))
-	return hotSpan{span}
+// Tracer makes spans for calls of the hot path. Without a Tracer in it, it makes none.
+type Tracer struct {
+	Tracer     trace.Tracer
+	Propagator propagation.TextMapPropagator
 }
 
-// end ends the span with the last decision of the call.
-func (h hotSpan) end(c *scratch, err error) {
-	if h.span == nil {
+// Span is the span of one call, or none.
+type Span struct{ span trace.Span }
+
+// Start starts a span when the caller's traceparent is sampled. It never starts a trace
+// of its own: at this rate that is the caller's choice.
+func (t Tracer) Start(ctx context.Context, name string) Span {
+	if t.Tracer == nil || !sampled(metadata.ValueFromIncomingContext(ctx, "traceparent")) {
+		return Span{}
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	ctx = t.Propagator.Extract(ctx, carrier(md))
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		return Span{} // there was more in it that is no good
+	}
+	_, span := t.Tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer))
+	return Span{span}
+}
+
+// End ends the span of a call that asked so many questions, with the decision on the last.
+func (s Span) End(questions int, last *authz.Decision, err error) {
+	if s.span == nil {
 		return
 	}
 	if err != nil {
-		e := wire.AsError(err)
-		h.span.SetStatus(otelcodes.Error, e.Code)
+		s.span.SetStatus(otelcodes.Error, wire.AsError(err).Code)
 	} else {
-		h.span.SetAttributes(attribute.Bool("jobward.allow", c.dec.Allow), attribute.String("jobward.reason", c.dec.Reason.String()),
-			attribute.Int("jobward.questions", len(c.reqs)), attribute.Int64("jobward.revision", int64(c.dec.Revision)))
+		s.span.SetAttributes(attribute.Bool("jobward.allow", last.Allow), attribute.String("jobward.reason", last.Reason.String()),
+			attribute.Int("jobward.questions", questions), attribute.Int64("jobward.revision", int64(last.Revision)))
 	}
-	h.span.End()
+	s.span.End()
 }
 
 // sampled looks at the flags of a W3C traceparent, "00-TRACE-SPAN-FLAGS", and at
