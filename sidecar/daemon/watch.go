@@ -39,12 +39,11 @@ func (d *daemon) startWatching() {
 
 // watcher is what was told last. It belongs to one goroutine at a time.
 type watcher struct {
-	d       *daemon
-	told    bool // anything at all
-	ready   bool
-	since   time.Time // of ready
-	said    time.Time // when the log last said that there is no lease
-	refused string    // the refusal that the log has told of
+	d     *daemon
+	told  bool // anything at all
+	ready bool
+	since time.Time // of ready
+	said  time.Time // when the log last said that there is no lease
 }
 
 func (w *watcher) look(now time.Time) {

@@ -3,6 +3,7 @@ package pep
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -15,12 +16,41 @@ type search struct {
 	rounds  int                      // since the last stream that stood for a while
 	opened  time.Duration            // when the last stream opened
 	judged  bool                     // whether that one stood was looked at
+	failing map[string]*failing      // by endpoint, "" when none is known; since the last lease
+}
+
+// failing is an endpoint that gives no lease. Attempts go on several times a second at
+// first, and for as long as an outage lasts: the log has the first, and later ones when
+// twice the time has passed, or a minute.
+type failing struct {
+	since, said time.Duration // by the clock: the first attempt, and the last that was logged
+	attempts    int
+}
+
+// failed logs an attempt that gave no lease.
+func (d *Decider) failed(s *search, level slog.Level, endpoint, msg string, err error) {
+	const most = time.Minute
+	now := d.clock.Now()
+	f := s.failing[endpoint]
+	if f == nil {
+		f = &failing{since: now, said: now}
+		s.failing[endpoint] = f
+	}
+	f.attempts++
+	switch {
+	case f.attempts == 1:
+	case now-f.said >= min(max(f.said-f.since, time.Second), most):
+		f.said = now
+	default:
+		level = slog.LevelDebug
+	}
+	d.log.Log(d.ctx, level, msg, "endpoint", endpoint, "error", err, "attempts", f.attempts, "for", (now - f.since).Round(time.Millisecond).String())
 }
 
 // connectLoop opens a stream whenever one is needed: at the start, when the current one
 // broke, says that it moves, or is doubtful, and when the lease is over.
 func (d *Decider) connectLoop(random *rand.Rand) {
-	s := &search{random: random, refused: map[string]time.Duration{}, next: -1, judged: true}
+	s := &search{random: random, refused: map[string]time.Duration{}, next: -1, judged: true, failing: map[string]*failing{}}
 	for d.ctx.Err() == nil {
 		if !d.needed() {
 			select {
@@ -88,7 +118,7 @@ func (d *Decider) round(s *search) {
 	endpoints, err := d.transport.Endpoints(ctx)
 	cancel()
 	if err != nil || len(endpoints) == 0 {
-		d.log.Warn("no PDP is known", "error", err)
+		d.failed(s, slog.LevelWarn, "", "no PDP is known", err)
 		s.next = max(s.next, 0)
 		return
 	}
@@ -130,6 +160,7 @@ func (d *Decider) try(s *search, endpoint string) bool {
 	if err == nil {
 		s.opened, s.judged = d.clock.Now(), false
 		clear(s.refused)
+		clear(s.failing)
 		return true
 	}
 	if d.ctx.Err() != nil {
@@ -142,10 +173,10 @@ func (d *Decider) try(s *search, endpoint string) bool {
 		d.mu.Lock()
 		d.refused = err
 		d.mu.Unlock()
-		d.log.Error("this PDP is not believed: its history is not the one seen before", "endpoint", endpoint, "error", err)
+		d.failed(s, slog.LevelError, endpoint, "this PDP is not believed: its history is not the one seen before", err)
 		return false
 	}
-	d.log.Warn("no lease from this PDP", "endpoint", endpoint, "error", err)
+	d.failed(s, slog.LevelWarn, endpoint, "no lease from this PDP", err)
 	return false
 }
 

@@ -237,7 +237,7 @@ func (d *Decider) open(l *link, carried bool) {
 		d.counts.carried.Add(1)
 	}
 	d.giveUp(old)
-	d.log.Info("lease opened", "endpoint", l.endpoint, "generation", l.generation, "carried", carried, "entries", d.table.entries)
+	d.log.Info("lease opened", "endpoint", l.endpoint, "generation", l.generation.String(), "carried", carried, "entries", d.table.entries)
 	close(l.opened)
 	d.done.Go(func() { d.renewLoop(l) })
 	d.retarget()
@@ -325,7 +325,7 @@ func (d *Decider) renewLoop(l *link) {
 		if l.asked++; l.asked >= doubt && !l.doubtful {
 			// There is still time to open another stream before the lease ends.
 			l.doubtful = true
-			d.log.Warn("the PDP does not answer renewals; looking for another", "endpoint", l.endpoint, "remaining", d.holder.Remaining(d.now()))
+			d.log.Warn("the PDP does not answer renewals; looking for another", "endpoint", l.endpoint, "remaining", d.holder.Remaining(d.now()).String())
 			d.wake()
 		}
 		d.send(l, []lease.Message{m})
@@ -361,7 +361,7 @@ func (d *Decider) noteLapse() {
 	if g := d.holder.Generation(); g != 0 && g != d.lapsedIn && d.holder.Remaining(d.now()) == 0 {
 		d.lapsedIn = g
 		d.counts.lapses.Add(1)
-		d.log.Warn("the lease ran out: nothing is answered from the cache until there is another", "generation", g)
+		d.log.Warn("the lease ran out: nothing is answered from the cache until there is another", "generation", g.String())
 	}
 }
 
@@ -388,7 +388,7 @@ func (d *Decider) broke(l *link, err error) {
 	if d.current != l {
 		d.retire(l)
 	} else if !quiet {
-		d.log.Warn("the stream to the PDP broke", "endpoint", l.endpoint, "error", err, "remaining", d.holder.Remaining(d.now()))
+		d.log.Warn("the stream to the PDP broke", "endpoint", l.endpoint, "error", err, "remaining", d.holder.Remaining(d.now()).String())
 	}
 	if !quiet && d.current == l {
 		d.retarget()
