@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,8 @@ import (
 const (
 	childEnv  = "JOBWARD_BENCH_SERVER"
 	answerEnv = "JOBWARD_BENCH_ANSWER"
+	// profileEnv is for people: where a sidecar leaves a CPU profile of all its life.
+	profileEnv = "JOBWARD_BENCH_PROFILE"
 )
 
 func TestMain(m *testing.M) {
@@ -42,10 +45,22 @@ func TestMain(m *testing.M) {
 	case "pdp":
 		os.Exit(daemon.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard))
 	case "sidecar":
-		os.Exit(sidecar.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard))
+		profiled := profile()
+		code := sidecar.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard)
+		profiled()
+		os.Exit(code)
 	default:
 		serveEmpty(ctx, name)
 	}
+}
+
+// profile begins a CPU profile, where one is wanted, and gives what ends it.
+func profile() func() {
+	f, err := os.Create(os.Getenv(profileEnv))
+	if err != nil || pprof.StartCPUProfile(f) != nil {
+		return func() {}
+	}
+	return func() { pprof.StopCPUProfile(); f.Close() }
 }
 
 // empty is the floor: a bare grpc-go server whose handlers do nothing and answer with a
@@ -57,6 +72,18 @@ type empty struct {
 
 func (e empty) Check(context.Context, *jobwardv1.CheckRequest) (*jobwardv1.CheckResponse, error) {
 	return e.answer, nil
+}
+
+func (e empty) CheckStream(s jobwardv1.DecisionService_CheckStreamServer) error {
+	answer := &jobwardv1.CheckStreamResponse{Id: 1, Decisions: []*jobwardv1.Decision{e.answer.Decision}}
+	for {
+		if _, err := s.Recv(); err != nil {
+			return nil // the caller has gone
+		}
+		if err := s.Send(answer); err != nil {
+			return err
+		}
+	}
 }
 
 func serveEmpty(ctx context.Context, addr string) {

@@ -20,7 +20,8 @@ import (
 )
 
 // BenchmarkSidecar is the shipped sidecar with its defaults, beside the shipped PDP, and a cached Check beside an empty handler with messages of
-// the same size: the server's CPU per decision over ten interleaved rounds. Targets: Check at most 1.15 times the empty call; CheckStream with 64
+// the same size: the server's CPU per decision over ten interleaved rounds. The floor of CheckStream is an empty handler of a stream
+// with one question in a message, beside the empty unary one. Targets: Check at most 1.15 times the empty call; CheckStream with 64
 // messages under way at least 6 times the decisions of Check per CPU second.
 func BenchmarkSidecar(b *testing.B) {
 	for _, network := range []string{"unix", "tcp"} {
@@ -51,17 +52,18 @@ func benchSidecar(b *testing.B, network string) {
 			ten.Questions = append(ten.Questions, req)
 		}
 	}
-	var emptyCPU, checkCPU, batchCPU, oneCPU, tenCPU, emptyRate, checkRate, emptyP99, checkP99 []float64
+	var emptyCPU, checkCPU, batchCPU, oneCPU, tenCPU, streamCPU, emptyRate, checkRate, emptyP99, checkP99 []float64
 	for i := range 11 {
 		var e, c watchful
 		ec, er := floor.round(b, 1, e.timed(func(ctx context.Context) error { _, err := theirs.Check(ctx, req); return err }))
 		cc, cr := side.round(b, 1, c.timed(func(ctx context.Context) error { _, err := ours.Check(ctx, req); return err }))
 		ba, _ := side.round(b, 100, func(ctx context.Context) error { _, err := ours.BatchCheck(ctx, batch); return err })
-		on, te := streamRound(b, side, ours, one), streamRound(b, side, ours, ten)
+		on, te, es := streamRound(b, side, ours, one), streamRound(b, side, ours, ten), streamRound(b, floor, theirs, one)
 		if i == 0 { // it warms up
 			continue
 		}
 		emptyCPU, checkCPU, batchCPU, oneCPU, tenCPU = append(emptyCPU, ec), append(checkCPU, cc), append(batchCPU, ba), append(oneCPU, on), append(tenCPU, te)
+		streamCPU = append(streamCPU, es)
 		emptyRate, checkRate, emptyP99, checkP99 = append(emptyRate, er), append(checkRate, cr), append(emptyP99, e.p99()), append(checkP99, c.p99())
 	}
 	if !cachedAnswer(b, ours, req).Decision.Cached {
@@ -72,6 +74,10 @@ func benchSidecar(b *testing.B, network string) {
 	b.ReportMetric(middle(checkCPU), "check-µs")
 	b.ReportMetric(middle(ratios(checkCPU, emptyCPU)), "check×empty")
 	b.ReportMetric(middle(ratios(checkCPU, batchCPU)), "batch×check")
+	b.ReportMetric(middle(oneCPU), "stream1-µs")
+	b.ReportMetric(middle(streamCPU), "emptystream-µs")
+	b.ReportMetric(middle(ratios(emptyCPU, streamCPU)), "emptystream×empty")
+	b.ReportMetric(middle(ratios(emptyCPU, oneCPU)), "stream1×empty")
 	b.ReportMetric(middle(ratios(checkCPU, oneCPU)), "stream1×check")
 	b.ReportMetric(middle(ratios(checkCPU, tenCPU)), "stream10×check")
 	b.ReportMetric(middle(emptyRate), "empty/s")
