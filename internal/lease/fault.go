@@ -54,4 +54,8 @@ const (
 	FaultReleaseEarly
 	// FaultNoApplied: answers judged before what the holder has applied are taken (R14).
 	FaultNoApplied
+
+	// FaultWaitGrows, of the grantor: later grants prolong the wait of a receipt, and a holder
+	// that never acks is renewed all the same (R2).
+	FaultWaitGrows
 )

@@ -173,7 +173,7 @@ func (g *Grantor) Renew(now Instant, id Generation, owner string, number uint64)
 	switch {
 	case t == nil || t.cut:
 	case now >= t.ends && g.cfg.Fault != FaultLateRenewal:
-	case len(t.owed) > 0 && now.Sub(t.owed[0].since) > g.cfg.Term:
+	case len(t.owed) > 0 && now.Sub(t.owed[0].since) > g.cfg.Term && g.cfg.Fault != FaultWaitGrows:
 	default:
 		g.grant(now, t, number)
 	}
@@ -439,7 +439,7 @@ func (g *Grantor) Tick(now Instant) (lapsed []Generation) {
 		}
 		for i := range t.owed {
 			o := &t.owed[i]
-			if now < o.until {
+			if now < o.until || g.cfg.Fault == FaultWaitGrows {
 				break
 			}
 			if !o.counted {
