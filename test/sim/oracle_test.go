@@ -19,6 +19,7 @@ type oracle struct {
 
 	newly   sync.Mutex // taken under the disk's lock
 	pending []state.Change
+	times   map[authz.Revision]time.Duration
 
 	mu     sync.Mutex
 	view   *state.View // at the head
@@ -56,7 +57,7 @@ type deathAt struct {
 
 func newOracle(s *sim) *oracle {
 	o := &oracle{
-		s: s, view: state.NewView(), byID: map[authz.Digest]*tokenInfo{}, deadJobs: map[authz.JobID]time.Duration{},
+		s: s, view: state.NewView(), times: map[authz.Revision]time.Duration{}, byID: map[authz.Digest]*tokenInfo{}, deadJobs: map[authz.JobID]time.Duration{},
 		deadTokens: map[authz.Digest]time.Duration{}, deadProjects: map[authz.ProjectID][]deathAt{}, deadUsers: map[authz.UserID][]deathAt{},
 		effective: map[authz.Revision]time.Duration{}, over: map[authz.Digest]time.Duration{},
 	}
@@ -70,6 +71,15 @@ func (o *oracle) committed(c state.Change) {
 	o.newly.Lock()
 	defer o.newly.Unlock()
 	o.pending = append(o.pending, c)
+	o.times[c.Revision] = o.s.now()
+}
+
+// made tells when a change became durable.
+func (o *oracle) made(rev authz.Revision) (time.Duration, bool) {
+	o.newly.Lock()
+	defer o.newly.Unlock()
+	at, ok := o.times[rev]
+	return at, ok
 }
 
 // lock takes the lock, with all changes applied.

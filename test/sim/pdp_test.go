@@ -25,6 +25,7 @@ type pdp struct {
 	ctx    context.Context // ends with the process
 	kill   context.CancelFunc
 	gone   atomic.Bool
+	began  time.Duration
 	forked bool // its history is not the true one
 	walk   sync.Mutex
 	keep   policy.Walk
@@ -60,7 +61,7 @@ func (s *sim) startPDP(ctx context.Context) error {
 	h := s.disk.open()
 	_, last := h.Head()
 	s.incarnations++
-	p := &pdp{s: s, n: s.incarnations, forked: s.oracle.isForked(), clock: &pdpClock{lane: s.startLane}}
+	p := &pdp{s: s, n: s.incarnations, began: s.now(), forked: s.oracle.isForked(), clock: &pdpClock{lane: s.startLane}}
 	rnd := s.chance(fmt.Sprint("pdp ", p.n))
 	p.clock.meter = meter{s: s, origin: s.now(), rate: s.rate(rnd)}
 	wall := authz.StampOf(time.Now())

@@ -58,6 +58,7 @@ func plantedBugs() []planted {
 		{bug: grantor(lease.FaultNoQuiet, "FaultNoQuiet"), rule: "R1", change: troubles(troublePDPDies, troublePDPDark, troublePDPDies)},
 		{bug: bug{name: "FaultLateRenewal and FaultLateGrant", grantor: lease.FaultLateRenewal, holder: lease.FaultLateGrant}, rule: "R2 late renewal", script: lateRenewal, change: calm},
 		{bug: grantor(lease.FaultBrokenForgets, "FaultBrokenForgets"), rule: "R2 closed stream", change: troubles(troubleBreak)},
+		{bug: grantor(lease.FaultWaitGrows, "FaultWaitGrows"), rule: "R2 receipt's wait", change: troubles(troubleMute)},
 		{bug: holder(lease.FaultOldGeneration, "FaultOldGeneration"), rule: "R3", change: both(troubles(troubleBreak), slow)},
 		{bug: holder(lease.FaultJoinAny, "FaultJoinAny"), rule: "R4", change: slow},
 		{bug: grantor(lease.FaultInterestLate, "FaultInterestLate"), rule: "R5 order", change: func(p *plan) { p.preempt = 0.4 }},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/sidecar/pep"
@@ -393,5 +395,17 @@ func (s *sim) wrong(p *port, sc *sidecar, req authz.Request, asked pep.Asked) (a
 	return d, true
 }
 
-// late is told of a receipt that was not effective in its caller's time.
-func (s *sim) late(*pdp, engine.Awaits, engine.Receipt) {}
+// late is told of a receipt that was not effective in its caller's time. Its wait was fixed
+// when the change was dispatched: the longest lease until then with its margins, or what a
+// PDP that has started waits for anyway (L8, L9).
+func (s *sim) late(at *pdp, a engine.Awaits, r engine.Receipt) {
+	if at.e.Feed().Quiet() > 0 || len(a.Each) == 0 {
+		return
+	}
+	const tick = 100 * time.Millisecond
+	bound := lease.GrantorTerm(s.plan.term) + s.plan.term/50 + tick
+	rev := slices.Max(a.Each) // whom it waits for
+	if made, ok := s.oracle.made(rev); ok && s.now() > max(made, at.began)+bound {
+		s.fail("L8", nil, "the change at %d was made at %.6f, and at %.6f somebody is still waited for: %+v", rev, made.Seconds(), s.now().Seconds(), r)
+	}
+}
