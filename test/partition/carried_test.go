@@ -77,9 +77,6 @@ func TestCarriedOver(t *testing.T) {
 	t.Error("nothing was carried over")
 }
 
-// tries is how often a machine may be so busy that the lease was over before the PDP was back.
-const tries = 3
-
 func TestCarriedOverCatches(t *testing.T) {
 	t.Parallel()
 	for range tries {

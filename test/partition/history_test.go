@@ -150,18 +150,21 @@ func TestHistories(t *testing.T) {
 func TestHistoriesCatches(t *testing.T) {
 	t.Parallel()
 	rnd := newRand(t)
-	d, sides, relays, _ := relayed(t, rnd, 2, plant{Grantor: lease.FaultBrokenForgets}, "--lease-term=3s")
-	r := newRecorder(t, d, sides...)
-	r.start(rnd.Uint64(), 4, 32)
-	for range 3 {
-		time.Sleep(500 * time.Millisecond)
-		relays[0].cutPDP()
-		time.Sleep(time.Second)
-		relays[0].heal()
+	for range tries {
+		d, sides, relays, _ := relayed(t, rnd, 2, plant{Grantor: lease.FaultBrokenForgets}, "--lease-term=3s")
+		r := newRecorder(t, d, sides...)
+		r.start(rnd.Uint64(), 4, 32)
+		for range 3 {
+			time.Sleep(500 * time.Millisecond)
+			relays[0].cutPDP()
+			time.Sleep(time.Second)
+			relays[0].heal()
+		}
+		j := r.judge()
+		t.Logf("%d of %d histories are wrong", len(j.wrong), j.histories)
+		if len(j.wrong) > 0 {
+			return
+		}
 	}
-	j := r.judge()
-	if len(j.wrong) == 0 {
-		t.Error("a PDP that takes a broken stream for the end of a lease was not found out")
-	}
-	t.Logf("%d of %d histories are wrong", len(j.wrong), j.histories)
+	t.Error("a PDP that takes a broken stream for the end of a lease was not found out")
 }

@@ -143,7 +143,7 @@ func TestSidecarComesBack(t *testing.T) {
 	}
 	s.start()
 	s.holds(d.issue("fresh"))
-	if v := judge(s.ask(token)); v != dead {
+	if v := s.decides(token); v != dead {
 		t.Errorf("the dead job: %v", v)
 	}
 }

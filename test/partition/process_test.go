@@ -17,6 +17,9 @@ import (
 // patience is for what must come at some time on a busy machine; nothing is measured by it.
 const patience = 60 * time.Second
 
+// tries is how often a machine may be so busy that what a test is about did not come to pass.
+const tries = 3
+
 // output collects what is written, for readers in other goroutines.
 type output struct {
 	mu   sync.Mutex

@@ -72,12 +72,19 @@ func (d *pdp) start() {
 	d.answers()
 }
 
+// answers waits until it does. The first call may still fail of the end of the process before.
 func (d *pdp) answers() {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if _, err := jobwardv1.NewDirectoryServiceClient(d.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true)); err != nil {
-		d.t.Fatalf("%v\n%s", err, d.log.tail())
+	for {
+		_, err := jobwardv1.NewDirectoryServiceClient(d.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil || d.gone() {
+			d.t.Fatalf("%v\n%s", err, d.log.tail())
+		}
 	}
 }
 
@@ -162,6 +169,13 @@ func (s *side) ask(token string) (*jobwardv1.Decision, error) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	return s.check(ctx, token)
+}
+
+// decides asks until there is an answer.
+func (s *side) decides(token string) (v verdict) {
+	s.t.Helper()
+	eventually(s.t, s.name+" decides", func() bool { v = judge(s.ask(token)); return v != undecided }, s.log.tail)
+	return v
 }
 
 // holds waits until the token is allowed here from the cache.

@@ -43,7 +43,7 @@ func setBack(t *testing.T, atPDP, atSide plant) (stale, served bool) {
 	for i := range 20 {
 		d.issue(fmt.Sprint("more-", i))
 	}
-	if v := judge(s.ask(token)); v != dead {
+	if v := s.decides(token); v != dead {
 		t.Fatalf("the dead job: %v", v)
 	}
 	if !atSide.Forgets {
@@ -62,7 +62,11 @@ func setBack(t *testing.T, atPDP, atSide plant) (stale, served bool) {
 	fresh := startSide(t, "new", d.at, plant{})
 	fresh.holds(token) // who has no mark cannot know better
 	s.start()
-	stale = judge(s.ask(token)) == allowed
+	eventually(t, "an answer, or the refusal", func() bool {
+		v := judge(s.ask(token))
+		stale = v == allowed
+		return v != undecided || d.gone() || s.log.has("history")
+	}, s.log.tail)
 	if stale {
 		return stale, true
 	}

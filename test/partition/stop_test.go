@@ -13,8 +13,9 @@ import (
 
 // stopSidecars stops two sidecars that hold many jobs, revokes them, asks about all of them, and lets the sidecars go on after so long. What one was
 // told meanwhile waits for it, as its questions do; the other is told nothing even then. It gives how many of their first answers were
-// allows, although each question was asked after its receipt.
-func stopSidecars(t *testing.T, p plant, stopped time.Duration) (allows int) {
+// allows, although each question was asked after its receipt, and for how many leases receipts waited: a busy machine may have stopped the sidecars so
+// slowly that these were over.
+func stopSidecars(t *testing.T, p plant, stopped time.Duration) (allows, waited int) {
 	d := startPDP(t, plant{})
 	away := startRelay(t, d.at)
 	sides := []*side{startSide(t, "direct", d.at, p), startSide(t, "away", away.addr(), p)}
@@ -45,9 +46,6 @@ func stopSidecars(t *testing.T, p plant, stopped time.Duration) (allows int) {
 		})
 	}
 	wg.Wait()
-	if lapsed.Load() == 0 {
-		t.Error("no receipt waited for the leases of the stopped sidecars")
-	}
 	// The questions wait in their sockets, so that they are the first thing that is seen.
 	answers := make([][]verdict, len(sides))
 	for i, s := range sides {
@@ -79,20 +77,27 @@ func stopSidecars(t *testing.T, p plant, stopped time.Duration) (allows int) {
 			s.holds(token)
 		}
 	}
-	return allows
+	return allows, int(lapsed.Load())
 }
 
 // TestStoppedSidecar: ten terms later the first answer is a denial (P2).
 func TestStoppedSidecar(t *testing.T) {
 	t.Parallel()
-	if n := stopSidecars(t, plant{}, 10*time.Second); n > 0 {
-		t.Errorf("%d jobs were allowed after an effective receipt", n)
+	for range tries {
+		allows, waited := stopSidecars(t, plant{}, 10*time.Second)
+		if allows > 0 {
+			t.Errorf("%d jobs were allowed after an effective receipt", allows)
+		}
+		if waited > 0 {
+			return
+		}
 	}
+	t.Error("no receipt waited for the leases of the stopped sidecars")
 }
 
 func TestStoppedSidecarCatches(t *testing.T) {
 	t.Parallel()
-	if n := stopSidecars(t, plant{Holder: lease.FaultNoLease}, 2*time.Second); n == 0 {
+	if allows, _ := stopSidecars(t, plant{Holder: lease.FaultNoLease}, 2*time.Second); allows == 0 {
 		t.Error("a sidecar that does not look at its lease was not found out")
 	}
 }
