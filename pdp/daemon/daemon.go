@@ -13,6 +13,8 @@ import (
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
+	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/server"
@@ -70,9 +72,12 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	case err := <-d.failed:
 		if errors.As(err, &historyError{}) {
-			// Nobody is answered any more from a history that was replaced (R13). It waits for handlers, and nobody waits for it.
-			go d.grpc.Stop()
+			// Nobody is answered any more from a history that was replaced (R13). The sidecar whose proof it was is being told so, and
+			// has a moment to hear it.
+			d.services.Cease(authz.Errorf(authz.KindUnavailable, wire.CodeDraining, "this policy decision point is stopping: its history is not the newest"))
 			d.log.Error(err.Error())
+			time.Sleep(farewell)
+			go d.grpc.Stop() // it waits for handlers, and nobody waits for it
 		}
 		return errors.Join(err, d.stops.Stop())
 	case <-d.store.Failed():
@@ -82,6 +87,9 @@ func Run(ctx context.Context, opt Options) error {
 		return errStoreFailed
 	}
 }
+
+// farewell is how long the last words to a sidecar may take.
+const farewell = 200 * time.Millisecond
 
 // errStoreFailed ends the process: whether the last write is durable can only be told by opening the store again.
 var errStoreFailed = errors.New("the store cannot tell any more what is durable, so the process stops at once: " +

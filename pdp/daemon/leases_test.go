@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/settings"
@@ -177,8 +179,12 @@ func TestReplacedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream.Send(&jobwardv1.WatchRequest{Part: &jobwardv1.WatchRequest_Hello{Hello: &jobwardv1.WatchHello{Seen: seen}}})
-	if m, err := stream.Recv(); err == nil {
-		t.Errorf("it was answered: %v", m)
+	if m, err := stream.Recv(); status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "its history is behind") {
+		t.Errorf("it was answered: %v, %v", m, err)
+	}
+	// While it ends it answers nobody else.
+	if _, err := jobwardv1.NewTokenServiceClient(c).Issue(t.Context(), &jobwardv1.IssueRequest{JobId: "job-2", ProjectId: 11, UserId: 102}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a call after the proof: %v", err)
 	}
 	if code := p.end(); code != settings.ExitFailed {
 		t.Errorf("it ended with %d", code)

@@ -23,6 +23,9 @@ func (s *Server) admit(ctx context.Context, d *door) (identity.Principal, error)
 	if d.open {
 		return identity.Principal{Name: "anybody"}, nil
 	}
+	if err := s.ceased.Load(); err != nil {
+		return identity.Principal{}, *err
+	}
 	p, err := s.caller(ctx)
 	if err != nil {
 		return p, err

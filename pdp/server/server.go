@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
@@ -101,6 +102,7 @@ type Server struct {
 
 	drain     chan struct{}
 	drainOnce sync.Once
+	ceased    atomic.Pointer[error] // what every call gets since Cease
 }
 
 // New makes a Server.
@@ -190,6 +192,13 @@ func (s *Server) Register(g *grpc.Server) {
 // Registrar registers services on g so that requests which cannot be decoded are
 // answered properly. Services registered on g itself pass the same doors.
 func (s *Server) Registrar(g *grpc.Server) grpc.ServiceRegistrar { return registrar{s, g} }
+
+// Cease makes every call that begins from now on fail with err, but for those of doors that are open to
+// everybody, and ends the streams that callers hold open. Who is being told something has a moment to hear it before the server ends.
+func (s *Server) Cease(err error) {
+	s.ceased.Store(&err)
+	s.Drain()
+}
 
 // Drain ends the streams that callers hold open, with UNAVAILABLE: they are to
 // connect again, elsewhere. It is called when a server begins to stop gracefully,

@@ -223,8 +223,9 @@ func TestSetBack(t *testing.T) {
 	if d, err := s.check(token); err == nil && d.Allow {
 		t.Errorf("a dead token was allowed: %v", d)
 	}
-	if code, body := s.get("/readyz"); code == 200 {
-		t.Errorf("ready: %s", body)
+	// The sidecar says why it waits, also when that PDP has gone.
+	if code, body := s.get("/readyz"); code != 503 || !strings.Contains(body, "whose history can be believed") || !strings.Contains(body, "its history is behind") {
+		t.Errorf("%d: %s", code, body)
 	}
 	if !strings.Contains(p.log.String(), "history") {
 		t.Errorf("the PDP does not say why:\n%s", p.log.String())
