@@ -222,6 +222,9 @@ func (w watching) Recv() (pep.WatchMessage, error) {
 		return pep.WatchMessage{}, err
 	}
 	w.s.note(w.sc.name, w.sc.name, "gets", "%v %v n%d r%d %v vouched %v", d.m.Kind, d.m.Generation, d.m.Number, d.m.Revision, d.m.Keys, d.m.Vouched)
+	if d.m.Kind == lease.Welcome && w.sc.welcomed != nil {
+		w.sc.welcomed()
+	}
 	if d.m.Kind == lease.Grant {
 		w.host.granted(d.m, w.pdp.forked)
 	}

@@ -70,7 +70,7 @@ func plantedBugs() []planted {
 		{bug: bug{name: "a ticker's clock", kind: bugTicker}, rule: "R11", change: troubles(troublePause)},
 		{bug: bug{name: "the PDP's clock goes back", kind: bugClockBack}, rule: "R12", change: troubles(troublePDPDies)},
 		{bug: bug{name: "no new term after an outage", kind: bugNoRestartBeats}, rule: "R12", change: both(troubles(troublePDPDies), func(p *plan) { p.outage = 6 * time.Second })},
-		{bug: bug{name: "NoValidUntil", pep: pep.Fault{NoValidUntil: true}}, rule: "R12"},
+		{bug: bug{name: "NoValidUntil", pep: pep.Fault{NoValidUntil: true}}, rule: "R12", script: tokenEnds, change: calm},
 		{bug: bug{name: "FaultNoMark", holder: lease.FaultNoMark, kind: bugServesOn}, rule: "R13", script: setBack, change: calm},
 		{bug: bug{name: "the mark is lost at a restart", kind: bugForgetsMark}, rule: "R13", change: both(troubles(troubleRollback, troubleSidecarDies), func(p *plan) { p.keepsMark = true })},
 		{bug: holder(lease.FaultNoApplied, "FaultNoApplied"), rule: "R14", change: func(p *plan) { p.behind = 0.05 }},
@@ -84,13 +84,19 @@ func plantedBugs() []planted {
 		{bug: holder(lease.FaultFromReceipt, "FaultFromReceipt"), rule: "renewal counted from receipt", change: troubles(troubleSlowReader, troubleWatchShut)},
 		{bug: holder(lease.FaultKeepAll, "FaultKeepAll"), rule: "R3 vouching", change: both(troubles(troubleBreak), func(p *plan) { p.maxRecent = 5 })},
 		{bug: holder(lease.FaultForgetFree, "FaultForgetFree"), rule: "R5 eviction", script: evictedUnderWay, change: func(p *plan) { calm(p); p.maxEntries = 3 }},
-		{bug: holder(lease.FaultReleaseEarly, "FaultReleaseEarly"), rule: "R2 release", change: both(troubles(troubleBreak), slow)},
+		{bug: holder(lease.FaultReleaseEarly, "FaultReleaseEarly"), rule: "R2 release",
+			script: betweenWelcomeAndGrant, change: func(p *plan) { calm(p); p.window, p.maxInterest = 1, 3 }},
 		{bug: bug{name: "KeyWithoutSurface", pep: pep.Fault{KeyWithoutSurface: true}}, rule: "a cache-key field left out"},
 	}
-	for kind := authz.KeyInstance; kind <= authz.KeyPath; kind++ {
-		list = append(list,
-			planted{bug: bug{name: fmt.Sprintf("LoseKeys %d", kind), loseKeys: kind}, rule: "R15: a dependency key missing"},
-			planted{bug: bug{name: fmt.Sprintf("NoKeys %d", kind), pep: pep.Fault{NoKeys: kind}}, rule: "R15: a dependency key missing"})
+	for i, kind := range []string{"instance", "job", "project", "group", "user", "path"} {
+		kind, of := authz.KeyKind(i+1), kind
+		for _, b := range []bug{{name: "LoseKeys " + of, loseKeys: kind}, {name: "NoKeys " + of, pep: pep.Fault{NoKeys: kind}}} {
+			p := planted{bug: b, rule: "R15: a dependency key missing"}
+			if kind == authz.KeyInstance {
+				p.script, p.change = enforced, calm
+			}
+			list = append(list, p)
+		}
 	}
 	return list
 }

@@ -193,3 +193,55 @@ func lapseUndone(ctx context.Context, s *sim) {
 		g.ask(g.ask1, t, 2)
 	}
 }
+
+// tokenEnds: a token's time is over while an answer about it is cached.
+func tokenEnds(ctx context.Context, s *sim) {
+	g := s.stage(ctx)
+	out, err := s.running().e.Issue(ctx, engine.Actor{Name: "script"}, engine.IssueRequest{Job: "job", Project: 1, User: 1, Timeout: 1500 * time.Millisecond})
+	if err != nil {
+		s.fail("script", nil, "%v", err)
+		return
+	}
+	t := &tokenInfo{digest: out.Token.Digest(), job: "job", source: 1, user: 1, issued: out.Revision}
+	s.oracle.issued(t)
+	for range 100 {
+		g.ask(g.ask1, t, 0)
+		g.wait(50 * time.Millisecond)
+	}
+}
+
+// enforced: the instance puts an allowlist in force that its project has switched off.
+func enforced(ctx context.Context, s *sim) {
+	g := s.stage(ctx)
+	at, off, on := s.running(), false, true
+	id := question(&tokenInfo{source: 1, user: 1}, 0).Target.ID
+	if _, _, err := at.e.UpdateAllowlist(ctx, admin(), engine.AllowlistSettings{AllowlistEdit: engine.AllowlistEdit{Project: id}, InboundOn: &off}); err != nil {
+		s.fail("script", nil, "%v", err)
+	}
+	g.list(false, authz.InGroup(1))
+	t := g.issue("job")
+	g.ask(g.ask1, t, 0)
+	_, done, err := at.e.UpdateInstance(ctx, admin(), engine.InstanceEdit{EnforceInbound: &on})
+	if err != nil {
+		s.fail("script", nil, "%v", err)
+	}
+	s.await(ctx, at, done.Awaits(), nil)
+	g.wait(time.Millisecond)
+	g.ask(g.ask1, t, 0)
+}
+
+// betweenWelcomeAndGrant: a stream breaks, and of the next one the sidecar has the welcome
+// and not yet the lease, when a job ends.
+func betweenWelcomeAndGrant(ctx context.Context, s *sim) {
+	g := s.stage(ctx)
+	t := g.issue("job")
+	g.ask(g.ask1, t, 0)
+	g.sc.welcomed = func() { g.sc.watchDown.shut(s.now() + 700*time.Millisecond) }
+	g.sc.mu.Lock()
+	c := g.sc.conns[len(g.sc.conns)-1]
+	g.sc.mu.Unlock()
+	c.broken(time.Millisecond)
+	g.wait(200 * time.Millisecond)
+	g.revoke(t)
+	g.ask(g.ask1, t, 0)
+}

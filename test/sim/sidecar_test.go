@@ -26,9 +26,10 @@ type sidecar struct {
 	dial, wake *lane
 	// The ways to the PDP: the lane of leases, each direction, and calls.
 	watchUp, watchDown, callUp, callDown gate
-	stopped                              gate // while the process stands still
-	dialing                              gate // of new streams alone
-	mute                                 bool // acks are lost
+	stopped                              gate   // while the process stands still
+	dialing                              gate   // of new streams alone
+	mute                                 bool   // acks are lost
+	welcomed                             func() // called when a welcome arrives
 	places                               []place
 	streams                              int
 	dir                                  string         // where the mark is kept; empty: nowhere
