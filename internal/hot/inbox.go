@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 )
@@ -40,7 +41,8 @@ type Inbox struct {
 	// the bound is not kept.
 	More bool
 
-	q *jobwardv1.Question // what package wire is asked with; made when it is needed
+	last *Last                // of a stream; else nil
+	q    *jobwardv1.Question // what package wire is asked with; made when it is needed
 }
 
 // Asked is how a question is asked: about whom, and in what history.
@@ -60,6 +62,17 @@ type Question struct {
 	Target           int64
 	Surface          jobwardv1.Surface
 }
+
+// Last is the last token of a stream and its digest: on a stream the same one often comes again and again. It belongs to the goroutine that
+// reads the stream, and ends with it. Tokens of several people may come on one stream, so it is compared in constant time.
+type Last struct {
+	text   []byte
+	digest authz.Digest
+	tokens *token.Format
+}
+
+// Remember makes the next message, until Reset, use what is remembered of the stream's last one.
+func (in *Inbox) Remember(l *Last) { in.last = l }
 
 // maxKept is how much memory a message may leave behind for another.
 const maxKept = 64 << 10
@@ -224,9 +237,12 @@ func (q *Question) check() error {
 // into writes the question, but for its token, into a message of the generated code,
 // which package wire checks.
 func (q *Question) into(m *jobwardv1.Question) {
-	m.TargetProjectId, m.TargetProjectPath = q.Target, ""
-	if len(q.Path) > 0 {
+	// What is there already is kept: the question before was often the same, and a string takes memory.
+	m.TargetProjectId, m.Surface = q.Target, q.Surface
+	if m.TargetProjectPath != string(q.Path) {
 		m.TargetProjectPath = string(q.Path)
 	}
-	m.Permission, m.Surface = string(q.Permission), q.Surface
+	if m.Permission != string(q.Permission) {
+		m.Permission = string(q.Permission)
+	}
 }

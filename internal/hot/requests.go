@@ -3,6 +3,7 @@ package hot
 import (
 	"bytes"
 	"cmp"
+	"crypto/subtle"
 	"fmt"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
@@ -59,7 +60,7 @@ func (in *Inbox) Requests(tokens *token.Format, buf []authz.Request) (_ []authz.
 		case len(q.Digest) == len(digest):
 			digest, digestOf = authz.Digest(q.Digest), nil
 		case len(q.Token) > 0 && (digestOf == nil || !bytes.Equal(q.Token, digestOf)):
-			digest, _ = tokens.DigestOf(q.Token) // zero for what is no job token
+			digest = in.last.digestOf(tokens, q.Token)
 			digestOf = q.Token
 		}
 		req, err := q.request(tokens, digest, in.q)
@@ -73,6 +74,18 @@ func (in *Inbox) Requests(tokens *token.Format, buf []authz.Request) (_ []authz.
 		least.add(&q.Asked)
 	}
 	return buf, least, nil
+}
+
+// digestOf gives the digest of a text, zero for what is no job token. It may be called without a stream.
+func (l *Last) digestOf(tokens *token.Format, text []byte) (digest authz.Digest) {
+	if l != nil && l.tokens == tokens && subtle.ConstantTimeCompare(l.text, text) == 1 {
+		return l.digest
+	}
+	digest, _ = tokens.DigestOf(text)
+	if l != nil && len(text) <= token.MaxTokenLen {
+		*l = Last{append(l.text[:0], text...), digest, tokens}
+	}
+	return digest
 }
 
 // request reads one question about the token with the digest given, with the help of m.

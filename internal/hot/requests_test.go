@@ -207,3 +207,49 @@ func TestAllocates(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestLast: what a stream remembers of its last token changes no answer, also with another format, and next to digests and text that is no token.
+func TestLast(t *testing.T) {
+	r := chance(t)
+	formats := []*token.Format{format(t), format(t)}
+	var texts [][]byte
+	for range 3 {
+		texts = append(texts, []byte(formats[0].Mint().Reveal()))
+	}
+	texts = append(texts, []byte("no token"), bytes.Repeat([]byte("long"), 100), texts[0][:len(texts[0])-1])
+	digest := bytes.Repeat([]byte{7}, 32)
+	var with, without Inbox
+	var last Last
+	for range 5000 {
+		m := &jobwardv1.CheckStreamRequest{}
+		for range 1 + r.IntN(3) {
+			q := &jobwardv1.CheckRequest{Permission: []string{"a", "b"}[r.IntN(2)], TargetProjectPath: []string{"", "x/y", "x/z"}[r.IntN(3)]}
+			if n := r.IntN(len(texts) + 1); n < len(texts) {
+				q.Token = string(texts[n])
+			} else {
+				q.TokenDigest = digest
+			}
+			m.Questions = append(m.Questions, q)
+		}
+		data, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := formats[r.IntN(2)]
+		read := func(in *Inbox, l *Last) []authz.Request {
+			in.Reset(CheckStream)
+			in.Remember(l)
+			if err := in.Decode(data); err != nil {
+				t.Fatal(err)
+			}
+			reqs, _, err := in.Requests(f, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return reqs
+		}
+		if got, want := read(&with, &last), read(&without, nil); !slices.Equal(got, want) {
+			t.Fatalf("%v is read as %v, want %v", m, got, want)
+		}
+	}
+}

@@ -44,6 +44,8 @@ type Options struct {
 type Telemetry struct {
 	// Meters makes the meters whose instruments are scraped and, if the environment asks for it, pushed.
 	Meters metric.MeterProvider
+	// Producers takes metrics that are counted in another way, which are scraped and pushed like those of Meters.
+	Producers *Producers
 	// Tracers records nothing unless Tracing.
 	Tracers trace.TracerProvider
 	// Tracing says that spans are exported. While it is false, servers save themselves the price of interceptors that make them.
@@ -60,9 +62,18 @@ type Telemetry struct {
 // Buckets returns the upper bounds, in seconds, of the buckets that histograms in seconds get: three to the decade from 2.5 µs to
 // 10 s, because an answer from a sidecar's cache takes a few µs, one over a network some 50 or more, and a revocation that waits for a lease some seconds.
 func Buckets() []float64 {
-	return []float64{
-		2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10,
+	all := make([]float64, len(buckets))
+	for i, d := range buckets {
+		all[i] = d.Seconds()
 	}
+	return all
+}
+
+var buckets = [...]time.Duration{
+	2500, 5 * time.Microsecond, 10 * time.Microsecond, 25 * time.Microsecond, 50 * time.Microsecond, 100 * time.Microsecond, 250 * time.Microsecond,
+	500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond,
+	50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second,
+	10 * time.Second,
 }
 
 // Start sets everything up by the process's environment. An error says which variable is wrong; then nothing was started. It also makes
@@ -90,7 +101,7 @@ func Start(ctx context.Context, opt Options) (t *Telemetry, err error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		opt.Log.Warn("telemetry was not exported", "error", err)
 	}))
-	t = &Telemetry{Propagator: propagator(os.Getenv("OTEL_PROPAGATORS")), Tracers: tracenoop.NewTracerProvider()}
+	t = &Telemetry{Propagator: propagator(os.Getenv("OTEL_PROPAGATORS")), Tracers: tracenoop.NewTracerProvider(), Producers: &Producers{}}
 	if env.traces {
 		if err := t.startTraces(ctx, res); err != nil {
 			return nil, err
@@ -128,7 +139,8 @@ func (t *Telemetry) startTraces(ctx context.Context, res *resource.Resource) err
 func (t *Telemetry) startMetrics(ctx context.Context, res *resource.Resource, push bool, opt Options) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	scraped, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo())
+	scraped, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo(), otelprometheus.WithoutTargetInfo(),
+		otelprometheus.WithProducer(t.Producers))
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
@@ -145,7 +157,7 @@ func (t *Telemetry) startMetrics(ctx context.Context, res *resource.Resource, pu
 		if err != nil {
 			return fmt.Errorf("metric exporter: %w", err)
 		}
-		options = append(options, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(exporter)))
+		options = append(options, sdkmetric.WithReader(sdkmetric.NewPeriodicReader(exporter, sdkmetric.WithProducer(t.Producers))))
 	}
 	provider := sdkmetric.NewMeterProvider(options...)
 	t.Meters = provider

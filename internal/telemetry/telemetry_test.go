@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -367,5 +368,40 @@ func BenchmarkRecord(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.Record(ctx, 50e-6, prepared)
+	}
+}
+
+// TestDurations: our own histogram is scraped as one of OpenTelemetry with the same measurements is.
+func TestDurations(t *testing.T) {
+	noLeaks(t)
+	environment(t)
+	tel := start(t, io.Discard)
+	defer stop(t, tel)
+	ours, unused := NewDurations(attribute.String("door", "Check")), NewDurations(attribute.String("door", "Other"))
+	tel.Producers.Add("test", "jobward.ours", "Time.", ours, unused)
+	theirs, _ := tel.Meters.Meter("test").Float64Histogram("jobward.theirs", metric.WithUnit("s"), metric.WithDescription("Time."))
+	door := metric.WithAttributes(attribute.String("door", "Check"))
+	for _, took := range append(slices.Clone(buckets[:]), 0, 1, 2501, 60*time.Microsecond, time.Hour) {
+		ours.Record(took)
+		theirs.Record(context.Background(), took.Seconds(), door)
+	}
+	lines := func(name string) (out []string) {
+		for line := range strings.Lines(scrape(t, tel, "")) {
+			if strings.Contains(line, name) {
+				out = append(out, strings.ReplaceAll(line, name, "NAME"))
+			}
+		}
+		return out
+	}
+	if got, want := lines("jobward_ours"), lines("jobward_theirs"); len(want) < len(buckets)+4 || !slices.Equal(got, want) {
+		t.Errorf("ours is\n%s\ntheirs\n%s", got, want)
+	}
+}
+
+func BenchmarkDurations(b *testing.B) {
+	d := NewDurations()
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Record(50 * time.Microsecond)
 	}
 }

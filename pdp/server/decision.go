@@ -36,8 +36,10 @@ func (s *Server) answerAll(stream grpc.ServerStream) error {
 	h := s.borrow(door, hot.CheckStream)
 	h.by = engine.Actor{Name: actorOf(ctx, 0).Name}
 	h.out = new(hot.Outbox)
+	var last hot.Last
 	for {
 		h.in.Reset(hot.CheckStream)
+		h.in.Remember(&last)
 		if err := stream.RecvMsg(&h.in); err == io.EOF {
 			s.giveBack(h)
 			return nil

@@ -154,7 +154,7 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 func (d *daemon) newServer(callers identity.Authenticator) (err error) {
 	opt := grpccheck.Options{
 		Decider: grpccheck.Of(d.decider), Callers: callers, MaxMessage: int(d.MaxMessageSize), Reflection: d.Reflection, Logger: d.log,
-		Meters: d.telemetry.Meters, Propagator: d.telemetry.Propagator,
+		Meters: d.telemetry.Meters, Producers: d.telemetry.Producers, Propagator: d.telemetry.Propagator,
 	}
 	if d.telemetry.Tracing {
 		opt.Tracers = d.telemetry.Tracers

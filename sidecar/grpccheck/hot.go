@@ -76,7 +76,7 @@ func (s *Server) ask(d *door, kind hot.Shape) grpc.MethodHandler {
 			err = s.askRest(ctx, h)
 		}
 		span.End(len(h.reqs), &h.dec, err)
-		s.meters.answered(ctx, d, time.Since(start))
+		s.meters.answered(d, time.Since(start))
 		return h.out, err
 	}
 }

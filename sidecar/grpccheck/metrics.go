@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc/status"
 
+	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/authz"
 )
 
@@ -45,40 +46,44 @@ func sourceOf(d *authz.Decision) source {
 
 // meters are the instruments.
 type meters struct {
-	check, rpc metric.Float64Histogram
+	rpc metric.Float64Histogram
 }
 
 // doorMeters is what is counted at one door.
 type doorMeters struct {
 	decisions [numSources][authz.NumReasons]atomic.Uint64
+	check     *telemetry.Durations // nil for doors that answer no questions
 	// Options made once: making them for each call costs more than the measurement.
-	door, ok, method metric.MeasurementOption
+	ok, method metric.MeasurementOption
 }
 
 func newMeters(p metric.MeterProvider, s *Server) (*meters, error) {
-	m := p.Meter("github.com/jobward/jobward/sidecar/grpccheck")
+	const scope = "github.com/jobward/jobward/sidecar/grpccheck"
+	m := p.Meter(scope)
 	var made meters
-	var errs [5]error
-	made.check, errs[0] = m.Float64Histogram(metricCheck, metric.WithUnit("s"), metric.WithDescription("Time to answer one message with questions."))
-	made.rpc, errs[1] = m.Float64Histogram(metricRPC, metric.WithUnit("s"), metric.WithDescription("Time of calls."))
+	var errs [4]error
+	made.rpc, errs[0] = m.Float64Histogram(metricRPC, metric.WithUnit("s"), metric.WithDescription("Time of calls."))
 	var decisions metric.Int64ObservableCounter
 	var inFlight metric.Int64ObservableUpDownCounter
-	decisions, errs[2] = m.Int64ObservableCounter(metricDecisions, metric.WithDescription("Decisions given."))
-	inFlight, errs[3] = m.Int64ObservableUpDownCounter(metricRPCInFlight, metric.WithDescription("Calls under way."))
+	decisions, errs[1] = m.Int64ObservableCounter(metricDecisions, metric.WithDescription("Decisions given."))
+	inFlight, errs[2] = m.Int64ObservableUpDownCounter(metricRPCInFlight, metric.WithDescription("Calls under way."))
 	all := []*door{s.elsewhere}
 	for _, d := range s.doors {
 		all = append(all, d)
 	}
 	labels := map[*door]*decisionLabels{}
+	var checks []*telemetry.Durations
 	for _, d := range all {
-		d.meters.door = set(attribute.String("door", d.short()))
 		d.meters.method = set(attribute.String("method", d.name()))
 		d.meters.ok = set(attribute.String("method", d.name()), attribute.String("code", "OK"))
 		if d.hot {
 			labels[d] = newDecisionLabels(d)
+			d.meters.check = telemetry.NewDurations(attribute.String("door", d.short()))
+			checks = append(checks, d.meters.check)
 		}
 	}
-	_, errs[4] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	s.opt.Producers.Add(scope, metricCheck, "Time to answer one message with questions.", checks...)
+	_, errs[3] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		for _, d := range all {
 			o.ObserveInt64(inFlight, d.inFlight.Load(), d.meters.method)
 			d.meters.observe(labels[d], func(n int64, label metric.MeasurementOption) { o.ObserveInt64(decisions, n, label) })
@@ -142,9 +147,7 @@ func (m *meters) end(ctx context.Context, d *door, took time.Duration, err error
 }
 
 // answered measures one message with questions.
-func (m *meters) answered(ctx context.Context, d *door, took time.Duration) {
-	m.check.Record(ctx, took.Seconds(), d.meters.door)
-}
+func (m *meters) answered(d *door, took time.Duration) { d.meters.check.Record(took) }
 
 // decided counts a decision.
 func (m *meters) decided(d *door, of *authz.Decision) {

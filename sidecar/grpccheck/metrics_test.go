@@ -12,14 +12,16 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/telemetry"
 )
 
 // TestMetrics counts answers by where they came from, and calls by how they ended.
 func TestMetrics(t *testing.T) {
-	reader := sdkmetric.NewManualReader()
+	var own telemetry.Producers
+	reader := sdkmetric.NewManualReader(sdkmetric.WithProducer(&own))
 	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
 	defer provider.Shutdown(context.Background())
-	r := newRig(t, func(o *Options) { o.Meters = provider })
+	r := newRig(t, func(o *Options) { o.Meters, o.Producers = provider, &own })
 	for _, p := range []string{"hit", "hit", "miss", "lapsed"} {
 		if _, err := r.decisions.Check(ctx(t), r.check(p)); err != nil {
 			t.Fatal(err)

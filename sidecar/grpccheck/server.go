@@ -18,6 +18,7 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/internal/telemetry"
 )
 
 // DefaultMaxMessage is the largest request of a Server that is not told otherwise: a BatchCheck of 1000 long paths fits.
@@ -40,6 +41,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Meters makes the instruments of metrics.go; nil measures nothing.
 	Meters metric.MeterProvider
+	// Producers takes those that are too costly to count there; nil tells nobody.
+	Producers *telemetry.Producers
 	// Tracers makes spans. Nil makes none and costs nothing: leave it nil unless spans are exported. With it, calls about decisions get a
 	// span only when their traceparent is sampled; the others are traced by a stats handler, of which gRPC makes every call pay a third to
 	// a half of an empty one.
@@ -78,6 +81,9 @@ func New(opt Options) (*Server, error) {
 	}
 	if opt.Meters == nil {
 		opt.Meters = metricnoop.NewMeterProvider()
+	}
+	if opt.Producers == nil {
+		opt.Producers = &telemetry.Producers{}
 	}
 	if opt.Propagator == nil {
 		opt.Propagator = propagation.TraceContext{}

@@ -55,6 +55,7 @@ type conversation struct {
 	door   *door
 	by     string
 	free   chan struct{}  // holds a value for each message that waits for the PDP
+	last   hot.Last       // used by readAll
 	misses sync.WaitGroup // the same, to be waited for; used by readAll
 	// ended takes what ends the stream: from readAll, and from each that waits for the PDP at most one. It never blocks them.
 	ended   chan error
@@ -66,6 +67,7 @@ func (c *conversation) readAll(ctx context.Context) error {
 	h := c.borrow()
 	for {
 		h.in.Reset(hot.CheckStream)
+		h.in.Remember(&c.last)
 		if err := c.stream.RecvMsg(&h.in); err == io.EOF {
 			c.s.giveBack(h)
 			c.misses.Wait()
@@ -82,7 +84,7 @@ func (c *conversation) readAll(ctx context.Context) error {
 			h = c.borrow()
 			continue
 		}
-		if err := c.send(ctx, h, start, err); err != nil {
+		if err := c.send(h, start, err); err != nil {
 			return err
 		}
 	}
@@ -105,7 +107,7 @@ func (c *conversation) askApart(ctx context.Context, h *scratch, start time.Time
 	c.s.streaming.Go(func() {
 		defer c.misses.Done()
 		err := c.s.recovered(ctx, func(ctx context.Context) error {
-			return c.send(ctx, h, start, c.s.askRest(ctx, h))
+			return c.send(h, start, c.s.askRest(ctx, h))
 		})
 		<-c.free
 		if err != nil {
@@ -121,13 +123,13 @@ func (c *conversation) askApart(ctx context.Context, h *scratch, start time.Time
 }
 
 // send sends the answer in h or, for an error, the problem.
-func (c *conversation) send(ctx context.Context, h *scratch, start time.Time, err error) error {
+func (c *conversation) send(h *scratch, start time.Time, err error) error {
 	if err != nil {
 		if err := h.out.Problem(h.in.ID, wire.AsError(err)); err != nil {
 			return err
 		}
 	}
-	c.s.meters.answered(ctx, c.door, time.Since(start))
+	c.s.meters.answered(c.door, time.Since(start))
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	return c.stream.SendMsg(h.out)
