@@ -71,8 +71,8 @@ func (c *chaos) make(ctx context.Context, kind int) {
 		c.note("%s: reads slowly for %v", sc.name, long)
 		shutAll(now+long, &sc.watchDown)
 	case troubleMute:
-		sc.mute = !sc.mute
-		c.note("%s: mute %v", sc.name, sc.mute)
+		sc.mute.Store(!sc.mute.Load())
+		c.note("%s: mute %v", sc.name, sc.mute.Load())
 	case troubleRollback:
 		c.rollback(ctx)
 	}

@@ -202,7 +202,7 @@ func (w watching) Send(m lease.Message, f pep.Figures) error {
 	if m.Kind == lease.Renew {
 		w.host.asked(m.Generation, m.Number)
 	}
-	if w.sc.mute && m.Kind == lease.Ack {
+	if w.sc.mute.Load() && m.Kind == lease.Ack {
 		return nil // a sidecar that never acks
 	}
 	if !w.up.send(upward{m: m, f: f}, w.ctx.Done()) {

@@ -55,6 +55,7 @@ func shut(now time.Duration, gates ...*gate) (d time.Duration) {
 // delay is how long a message takes: a few milliseconds as a rule.
 func (s *sim) delay(r *rand.Rand) time.Duration {
 	switch f := r.Float64(); {
+	case s.healed.Load():
 	case f < s.plan.verySlow:
 		return between(r, 300*time.Millisecond, 2*s.plan.term)
 	case f < s.plan.verySlow+s.plan.slow:

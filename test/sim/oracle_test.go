@@ -156,7 +156,7 @@ func (o *oracle) begin(h *pep1, req authz.Request) *asking {
 	st := h.d.Status()
 	a := &asking{h: h, req: req, began: o.s.now(), applied: st.Applied, seen: st.Seen.Epoch, stamp: o.stamp()}
 	o.mu.Lock()
-	a.forked, a.forkedAt, a.mark = o.forked, o.forkedAt, h.sc.trulySeen
+	a.forked, a.forkedAt, a.mark = o.forked, o.forkedAt, authz.Revision(h.sc.trulySeen.Load())
 	o.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -26,15 +26,15 @@ type sidecar struct {
 	dial, wake *lane
 	// The ways to the PDP: the lane of leases, each direction, and calls.
 	watchUp, watchDown, callUp, callDown gate
-	stopped                              gate   // while the process stands still
-	dialing                              gate   // of new streams alone
-	mute                                 bool   // acks are lost
-	welcomed                             func() // called when a welcome arrives
+	stopped                              gate        // while the process stands still
+	dialing                              gate        // of new streams alone
+	mute                                 atomic.Bool // acks are lost
+	welcomed                             func()      // called when a welcome arrives
 	places                               []place
 	streams                              int
-	dir                                  string         // where the mark is kept; empty: nowhere
-	kept                                 authz.Revision // of the mark that is on disk
-	trulySeen                            authz.Revision // of the true history, when the PDP began to serve another
+	dir                                  string        // where the mark is kept; empty: nowhere
+	kept                                 atomic.Uint64 // of the mark that is on disk
+	trulySeen                            atomic.Uint64 // of the true history, when the PDP began to serve another
 
 	mu      sync.Mutex
 	conns   []*conn
@@ -147,7 +147,7 @@ func (sc *sidecar) crash(told, lost bool) bool {
 	s.note(sc.name, sc.name, "dies", "process %d, mark lost %v", h.n, lost)
 	h.gone.Store(true)
 	if sc.dir == "" {
-		sc.trulySeen = 0
+		sc.trulySeen.Store(0)
 	}
 	sc.mu.Lock()
 	sc.proc = nil
@@ -157,10 +157,11 @@ func (sc *sidecar) crash(told, lost bool) bool {
 	if sc.dir != "" {
 		next := s.tempDir(sc.name)
 		epoch, kept := markIn(sc.dir)
-		if sc.kept = kept; lost || epoch != s.epoch() {
-			sc.kept = 0
+		if lost || epoch != s.epoch() {
+			kept = 0
 		}
-		sc.trulySeen = min(sc.trulySeen, sc.kept)
+		sc.kept.Store(uint64(kept))
+		sc.trulySeen.Store(min(sc.trulySeen.Load(), uint64(kept)))
 		if !lost && s.bug.kind != bugForgetsMark {
 			copyDir(next, sc.dir)
 		}

@@ -40,6 +40,7 @@ type sim struct {
 	runners   []*runner
 	ending    sync.WaitGroup
 	over      atomic.Bool
+	healed    atomic.Bool // no more troubles
 	failed    chan struct{}
 
 	mu           sync.Mutex
@@ -199,11 +200,11 @@ func (sc *sidecar) revive() {
 // heal ends all troubles and wants every receipt effective within two terms.
 func (s *sim) heal(ctx context.Context, c *client) (well bool) {
 	s.note("chaos", "", "", "all is well from here on")
-	s.plan.slow, s.plan.verySlow, s.plan.behind = 0, 0, 0
+	s.healed.Store(true)
 	s.restart()
 	var wait time.Duration
 	for _, sc := range s.sidecars {
-		sc.mute = false
+		sc.mute.Store(false)
 		for _, g := range []*gate{&sc.watchUp, &sc.watchDown, &sc.callUp, &sc.callDown} {
 			g.open()
 		}
@@ -363,16 +364,17 @@ func (o *oracle) fork(on bool, at authz.Revision) {
 	defer o.mu.Unlock()
 	o.forked, o.forkedAt = on, at
 	for _, sc := range o.s.sidecars {
-		sc.trulySeen = sc.kept
+		seen := sc.kept.Swap(0) // of another epoch from here on
 		if h := sc.running(); h != nil {
-			sc.trulySeen = 0
+			seen = 0
 			if m := h.d.Status().Seen; m.Epoch == o.s.epoch() {
-				sc.trulySeen = m.Revision
+				seen = uint64(m.Revision)
 			}
 		}
-		if sc.kept = 0; !on { // of another epoch from here on
-			sc.trulySeen = 0
+		if !on {
+			seen = 0
 		}
+		sc.trulySeen.Store(seen)
 	}
 }
 
@@ -382,7 +384,7 @@ func (s *sim) wrong(p *port, sc *sidecar, req authz.Request, asked pep.Asked) (a
 	if s.bug.kind == bugUnknown && odds(p.rnd, 0.02) {
 		return authz.Decision{Reason: authz.TokenUnknown, Revision: asked.Applied}, true
 	}
-	if s.plan.behind == 0 || !odds(p.rnd, s.plan.behind) || asked.Applied < 30 || s.oracle.isForked() || asked.Epoch != s.epoch() {
+	if s.healed.Load() || s.plan.behind == 0 || !odds(p.rnd, s.plan.behind) || asked.Applied < 30 || s.oracle.isForked() || asked.Epoch != s.epoch() {
 		return authz.Decision{}, false
 	}
 	v := s.disk.viewAt(asked.Applied - 1 - authz.Revision(p.rnd.IntN(4)))

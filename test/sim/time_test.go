@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/fnv"
 	"math/rand/v2"
+	"sync"
 	"time"
 )
 
@@ -20,12 +21,15 @@ const (
 // lane is where one kind of event of one actor happens.
 type lane struct {
 	phase time.Duration
+	mu    sync.Mutex
 	last  time.Duration
 }
 
 // next gives an instant of the lane that is later than now by d or a little more, and
 // later than all that it gave before.
 func (l *lane) next(now, d time.Duration) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	at := max(now+max(d, 1), l.last+1)
 	n := (at - l.phase + grid - 1) / grid
 	l.last = max(n, 0)*grid + l.phase
@@ -71,7 +75,20 @@ func (s *sim) at(l *lane, d time.Duration, fn func()) {
 func (s *sim) chance(who string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(who))
-	return rand.New(rand.NewPCG(s.seed, h.Sum64()))
+	return rand.New(&source{pcg: rand.NewPCG(s.seed, h.Sum64())})
+}
+
+// source is safe for goroutines that follow each other in virtual time.
+type source struct {
+	mu  sync.Mutex
+	pcg *rand.PCG
+}
+
+// Uint64 implements [rand.Source].
+func (s *source) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pcg.Uint64()
 }
 
 func odds(r *rand.Rand, p float64) bool { return r.Float64() < p }
