@@ -71,7 +71,7 @@ func TestAnswersAsGenerated(t *testing.T) {
 	for range 5000 {
 		d, id := randomDecision(r), fmt.Sprint("id-", r.IntN(1000))
 		got := &jobwardv1.CheckResponse{}
-		if err := proto.Unmarshal(appendDecision(nil, checkDecision, &d, id), got); err != nil {
+		if err := proto.Unmarshal(appendDecision(nil, checkDecision, &d, []byte(id)), got); err != nil {
 			t.Fatalf("%+v: %v", d, err)
 		}
 		if want := wire.CheckResponse(&d, id); !proto.Equal(got, want) {
@@ -89,7 +89,7 @@ func TestManyAnswers(t *testing.T) {
 	for i := range 50 {
 		d, id := randomDecision(r), fmt.Sprint(i)
 		want = append(want, wire.DecisionToProto(&d, id))
-		batch, stream = appendDecision(batch, batchDecision, &d, id), appendDecision(stream, streamDecision, &d, id)
+		batch, stream = appendDecision(batch, batchDecision, &d, []byte(id)), appendDecision(stream, streamDecision, &d, []byte(id))
 	}
 	b, s := &jobwardv1.BatchCheckResponse{}, &jobwardv1.CheckStreamResponse{}
 	if err := proto.Unmarshal(batch, b); err != nil || !proto.Equal(b, &jobwardv1.BatchCheckResponse{Decisions: want}) {

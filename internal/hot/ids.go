@@ -21,6 +21,10 @@ func NewIDs() IDs { return IDs{strings.ToLower(rand.Text()[:8]) + "-", new(atomi
 // Next gives a name. It is safe for concurrent use.
 func (i IDs) Next() string {
 	var buf [24]byte
-	b := append(buf[:0], i.prefix...)
-	return string(strconv.AppendUint(b, i.last.Add(1), 36))
+	return string(i.Append(buf[:0]))
+}
+
+// Append appends a name to b, for those who do not keep it.
+func (i IDs) Append(b []byte) []byte {
+	return strconv.AppendUint(append(b, i.prefix...), i.last.Add(1), 36)
 }

@@ -53,7 +53,7 @@ func (o *Outbox) Begin(s Shape, id uint64) {
 }
 
 // Append appends a decision under the name id.
-func (o *Outbox) Append(d *authz.Decision, id string) { o.b = appendDecision(o.b, o.num, d, id) }
+func (o *Outbox) Append(d *authz.Decision, id []byte) { o.b = appendDecision(o.b, o.num, d, id) }
 
 // Problem makes the outbox, whatever is in it, a CheckStreamResponse that tells of an
 // error.
@@ -88,7 +88,7 @@ const (
 )
 
 // appendDecision appends a Decision as the field num of the message around it.
-func appendDecision(b []byte, num protowire.Number, d *authz.Decision, id string) []byte {
+func appendDecision(b []byte, num protowire.Number, d *authz.Decision, id []byte) []byte {
 	b, start := begin(b, num)
 	if d.Allow {
 		b = append(b, 1<<3, 1)
@@ -123,7 +123,9 @@ func appendDecision(b []byte, num protowire.Number, d *authz.Decision, id string
 			b = protowire.AppendFixed64(b, uint64(k))
 		}
 	}
-	b = appendText(b, 16, id)
+	if len(id) > 0 {
+		b = protowire.AppendBytes(protowire.AppendTag(b, 16, protowire.BytesType), id)
+	}
 	b = appendNumber(b, 17, d.Number)
 	if d.Cached {
 		b = appendNumber(b, 18, 1)
@@ -147,8 +149,11 @@ func appendScope(b []byte, num protowire.Number, s authz.Scope) []byte {
 // appendNumber and appendText leave out the default, as proto3 does; appendField does
 // not, for what repeats.
 func appendNumber(b []byte, num protowire.Number, v uint64) []byte {
-	if v == 0 {
+	switch {
+	case v == 0:
 		return b
+	case num < 16 && v < 0x80: // two bytes, as most are
+		return append(b, byte(num<<3), byte(v))
 	}
 	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
 }
@@ -167,7 +172,7 @@ func appendField(b []byte, num protowire.Number, s string) []byte {
 // begin starts a message within a message and leaves one byte for its length; end
 // fills that in, and moves what follows when one byte is not enough.
 func begin(b []byte, num protowire.Number) (_ []byte, start int) {
-	b = append(protowire.AppendTag(b, num, protowire.BytesType), 0)
+	b = append(b, byte(num<<3|protowire.Number(protowire.BytesType)), 0) // messages within messages have small numbers
 	return b, len(b)
 }
 

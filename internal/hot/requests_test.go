@@ -152,7 +152,7 @@ func whole(c Codec, f *token.Format, in *Inbox, boxes *Outboxes, data mem.Buffer
 	}
 	out := boxes.Get()
 	out.Begin(in.Shape, in.ID)
-	out.Append(d, "id-1")
+	out.Append(d, []byte("id-1"))
 	sent, err := c.Marshal(out)
 	if err != nil {
 		panic(err)
@@ -202,7 +202,7 @@ func TestAllocates(t *testing.T) {
 			t.Fatal(err)
 		}
 		out.Begin(in.Shape, in.ID)
-		out.Append(d, "id-1")
+		out.Append(d, []byte("id-1"))
 	}); n > 1 {
 		t.Errorf("%v allocations", n)
 	}

@@ -130,7 +130,7 @@ func (s *Server) judge(ctx context.Context, h *scratch) error {
 			}
 		}
 		h.dec = d
-		h.out.Append(&h.dec, s.record(ctx, h, req))
+		h.out.Append(&h.dec, []byte(s.record(ctx, h, req)))
 	}
 	return nil
 }

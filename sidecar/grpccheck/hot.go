@@ -23,6 +23,7 @@ type scratch struct {
 	least hot.Least
 	next  int            // how many of reqs are answered
 	dec   authz.Decision // the last one
+	id    []byte         // its name
 	door  *door
 	by    string
 
@@ -160,13 +161,13 @@ func (s *Server) askRest(ctx context.Context, h *scratch) error {
 
 // append notes the decision in h in metrics and log, and appends it to the outbox: without what only a cache can use.
 func (s *Server) append(ctx context.Context, h *scratch, i int) {
-	id := s.ids.Next()
+	h.id = s.ids.Append(h.id[:0])
 	s.meters.decided(h.door, &h.dec)
 	h.dec.Keys, h.dec.Number = nil, 0
-	h.out.Append(&h.dec, id)
+	h.out.Append(&h.dec, h.id)
 	if !h.dec.Allow && s.log.Enabled(ctx, slog.LevelDebug) {
 		req := &h.reqs[i]
-		s.log.DebugContext(ctx, "denied", "decision", id, "reason", h.dec.Reason, "caller", h.by, "cached", h.dec.Cached,
+		s.log.DebugContext(ctx, "denied", "decision", string(h.id), "reason", h.dec.Reason, "caller", h.by, "cached", h.dec.Cached,
 			"job", h.dec.Job, "token", req.Token, "permission", req.Permission, "target", h.dec.Target, "revision", h.dec.Revision)
 	}
 }
