@@ -66,7 +66,9 @@
 // # Why a seed repeats itself
 //
 // See time_test.go: everything that the simulation makes happen has an instant of its own.
-// What one event wakes within its instant may run in any order; nothing depends on it, and
-// TestSeedsRepeat compares traces with the lines of one instant sorted. Random bytes of
-// package crypto/rand come from the seed. Runs over gRPC need not repeat line by line.
+// What one event wakes within its instant runs in the order in which it was made ready,
+// since one goroutine runs at a time. TestSeedsRepeat runs seeds twice and compares the whole
+// traces, with the lines of one instant sorted. Random bytes of package crypto/rand come
+// from the seed. Under the race detector, which shuffles what is ready, and over gRPC a run
+// need not repeat line by line.
 package sim
