@@ -33,8 +33,17 @@ func (t Transport) Options() []grpc.ServerOption {
 			Time: 20 * time.Second, Timeout: 10 * time.Second, MaxConnectionAge: t.MaxConnectionAge, MaxConnectionAgeGrace: t.Grace,
 		}),
 		grpc.WaitForHandlers(true),
+		// A window of a fixed size: to find one for itself gRPC pings the other end for what comes in, which for a small message costs as much as
+		// the message. 1,000 confirmations of one invalidation took the PDP half as much again.
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 	}
 }
+
+// What a caller may send before it is read: on one call, and on one connection.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
 
 // CutOff ends a gRPC server: gracefully within the grace, then at once. A second time it does nothing.
 func CutOff(g *grpc.Server, grace time.Duration, log *slog.Logger) {
