@@ -32,7 +32,7 @@ import (
 const (
 	childEnv  = "JOBWARD_BENCH_SERVER"
 	answerEnv = "JOBWARD_BENCH_ANSWER"
-	// profileEnv is for people: where a sidecar leaves a CPU profile of all its life.
+	// profileEnv is for people: where a server leaves a CPU profile of all its life.
 	profileEnv = "JOBWARD_BENCH_PROFILE"
 )
 
@@ -43,7 +43,10 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "pdp":
-		os.Exit(daemon.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard))
+		profiled := profile()
+		code := daemon.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard)
+		profiled()
+		os.Exit(code)
 	case "sidecar":
 		profiled := profile()
 		code := sidecar.Main(ctx, os.Args[1:], nil, os.Stdout, io.Discard)
