@@ -41,7 +41,7 @@ type Inbox struct {
 	// the bound is not kept.
 	More bool
 
-	last *Last                // of a stream; else nil
+	last *Last               // of a stream; else nil
 	q    *jobwardv1.Question // what package wire is asked with; made when it is needed
 }
 

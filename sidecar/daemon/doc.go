@@ -27,8 +27,13 @@
 //	the PDP says it will stop       given                        asked                     yes    as ever                      the next PDP took over
 //	this sidecar restarts           none: it starts empty        asked, each once          when   as ever; after a kill wait   a lease, at once
 //	                                                                                       leased at most T for the old lease
-//	a PDP is behind or beside the   given while the lease runs   not asked of it           as the that PDP does not serve      a PDP that is not, or
-//	history seen (P6)                                                                      lease  any more                     "pdp restore" (3)
+//	no PDP since the start          none                         unavailable               no     do not wait for this one     there is a PDP
+//	a PDP is behind or beside the   given while the lease runs   not asked of it           as the that PDP, once it has proof, a PDP whose history
+//	history seen (P6)                                                                      lease  ends; nobody asks it         is the one seen (3)
+//	the PDP does not answer         given                        asked                     yes    wait, at most what is left   another PDP, looked for
+//	renewals                                                                                      of this lease                after two of them
+//	the PDP answers renewals and    given                        unavailable, each after   yes    as ever                      new connections, after a
+//	no questions                                                 pdp-timeout                                                   few of them
 //	this sidecar reads too slowly,  given while the lease runs:  asked                     yes    wait, at most what is left   a new stream; entries
 //	or its queue at the PDP is full the stream is cut, no change                                  of this lease                carried over
 //	                                is skipped
@@ -39,6 +44,8 @@
 //	the process or its guest is     the first one tests the      as the lease says         as the count it as lapsed if it     it looks at the clock
 //	paused, or the machine sleeps   lease first, on a clock that                           lease  took longer than the lease
 //	                                counts the pause (4)
+//	reports for the PDP's log of    given                        asked                     yes    as ever                      what could not be told
+//	accesses are not taken                                                                                                     is dropped and counted
 //	the disk of the mark is full    given                        asked                     yes    as ever                      there is room: the
 //	or fails                                                                                                                   log says so (5)
 //	the state is damaged or         no start                     no start                  no     as ever                      the operator decides
@@ -51,8 +58,9 @@
 //	(1) when-unavailable: deny gives a decision with the reason lease_lapsed, error gives UNAVAILABLE. While the lease still runs, and before the
 //	    first one, it is UNAVAILABLE always: nothing was lost yet. A question waits up to a second for a PDP when one was lost just now.
 //	(2) No storm: pauses between attempts are random and grow; a question that many ask at once is asked once.
-//	(3) The sidecar goes on looking for a PDP with the history that it has seen. Removing state-dir/mark.json makes it believe any, which
-//	    revives what had died since a backup: only for a PDP whose store was given up on purpose.
+//	(3) The log and /readyz say so, also when that PDP has ended, which it does when it was shown what only a later state of itself can have made.
+//	    Put its newer data back in place. Removing state-dir/mark.json makes a sidecar believe any PDP, which revives what had died since an
+//	    old copy was made: only for a PDP whose store was given up on purpose. The refused one is tried again twice a minute.
 //	(4) It cannot see a pause in which every clock of the guest stood still (a snapshot, some live migrations): then it answers for the
 //	    rest of its term, as if nothing had been. PROTOCOL R11 lists this assumption.
 //	(5) What is not on disk protects until the next restart of this process only.

@@ -14,29 +14,19 @@
 //
 // # What happens when something fails
 //
-//	what                               answers from the cache    other questions
-//	the PDP is lost                    until the lease is over   wait up to Config.Wait since the loss for another, then an
-//	                                                             error of KindUnavailable
-//	no PDP until the lease is over     none (lapse is final)     a denial with LeaseLapsed; or the error, by Config.Unavailable
-//	never had a lease                  none                      wait as above, then the error
-//	the lease is over, the PDP is      none                      asked, not cached, until there is another lease
-//	there (a pause of this process)
-//	the PDP restarts                   as for a lost one; the entries are kept if the new lease comes in time and the PDP
-//	                                   knows what changed since, else the cache starts empty
-//	the PDP says that it moves         go on                     go on; the next stream is opened first, the entries are kept
-//	the PDP does not answer renewals   go on                     after two of them another is looked for; the entries are kept
-//	questions are not answered, and    go on                     after a few of them all connections are made anew; the entries
-//	renewals are                                                 are kept
-//	this process reads too slowly      until the lease is over   the PDP cuts the stream; then as for a lost one
-//	the PDP is behind what was seen,   until the lease is over   it is not asked; the next one is, and the refused one is tried
-//	or has another history (P6)                                  again after half a minute
-//	the machine sleeps, or the         none: the clock counts    as for a lapsed lease
-//	process is stopped                 on and is read per answer
-//	the wall clock is set              go on                     go on: it is not looked at
-//	a guest is paused with all clocks  may go on for the rest    as before
-//	                                   of the term (R11)
-//	the table is full                  the rest                  what was not used lately makes room
-//	reports are not taken              go on                     go on; what cannot be told is dropped and counted
+//	there is                       answers from the cache       other questions
+//	a PDP                          while the lease runs         are asked
+//	none, and a lease still runs   as before                    wait up to Config.Wait since the loss for another PDP, then
+//	                                                            an error of KindUnavailable
+//	none, and the lease is over    none, and none ever again    a denial with LeaseLapsed; or the error, by Config.Unavailable
+//	none since the start           none                         the error, after Config.Wait
+//	a PDP whose history is not     while the lease runs         not asked of it; Status tells why it was refused
+//	the one seen (P6)
+//
+// What stands between, such as a PDP that restarts, stops, or is slow, a process that is paused or a machine that sleeps, comes down to these rows, with entries
+// carried over where nothing can have been missed. The table in the documentation of package sidecar/daemon has each case by itself, with what
+// receipts at the PDP do meanwhile; it holds for every Decider. Reports for the PDP's log of accesses never hold an answer up: what
+// cannot be told is dropped and counted.
 //
 // A longer term, which the PDP sets, keeps answers through a longer outage; a receipt
 // then waits longer for a Decider that does not answer.
