@@ -26,9 +26,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// racing is set under the race detector.
-var racing bool
-
 // TestSeeds runs whole systems under random troubles and wants every promise kept.
 func TestSeeds(t *testing.T) {
 	if *flagSeed != 0 {
