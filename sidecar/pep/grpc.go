@@ -195,7 +195,7 @@ func (t *grpcTransport) Open(endpoint string) (PDP, error) {
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(mostMessage)),
 		// Of a fixed size: to find one for itself gRPC pings the PDP for every message that comes.
-		grpc.WithStaticStreamWindowSize(1<<20), grpc.WithStaticConnWindowSize(4<<20),
+		grpc.WithStaticStreamWindowSize(1 << 20), grpc.WithStaticConnWindowSize(4 << 20),
 		grpc.WithUserAgent("jobward-pep/" + cmp.Or(t.cfg.Version, "unknown")),
 	}
 	if !t.cfg.Development {
