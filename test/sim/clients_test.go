@@ -404,13 +404,7 @@ func (c *client) delete(ctx context.Context, at *pdp, id authz.ProjectID) (engin
 // service asks at one sidecar.
 type service struct {
 	*client
-	sc   *sidecar
-	more []asked // asked lately
-}
-
-type asked struct {
-	t *tokenInfo
-	n int
+	sc *sidecar
 }
 
 type portKey struct{}

@@ -28,7 +28,6 @@ type stage struct {
 	ask1   *service
 	ask2   *service
 	c      *client
-	n      int
 	tokens map[string]*tokenInfo
 }
 
