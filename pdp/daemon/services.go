@@ -16,7 +16,7 @@ func (d *daemon) newServer(callers identity.Authenticator) (err error) {
 	opt := server.Options{
 		Engine: d.engine, Tokens: d.tokens, Callers: callers, MaxMessage: int(d.MaxMessageSize), MaxUnknown: d.MaxUnknownTokens,
 		MaxInterest: d.MaxInterest, Canary: server.Canary{Project: authz.ProjectID(d.CanaryProject), User: authz.UserID(d.CanaryUser), Every: d.CanaryEvery},
-		Reflection: d.Reflection, Version: telemetry.Version(), Logger: d.log, Meters: d.telemetry.Meters, Propagator: d.telemetry.Propagator,
+		Reflection: d.Reflection, Version: telemetry.Version(), Logger: d.log, Meters: d.telemetry.Meters, Producers: d.telemetry.Producers, Propagator: d.telemetry.Propagator,
 	}
 	if d.telemetry.Tracing {
 		opt.Tracers = d.telemetry.Tracers

@@ -83,6 +83,12 @@ func inTime(ctx context.Context, wait Wait) (context.Context, context.CancelFunc
 		cancel()
 		return ctx, cancel
 	}
+	return BeforeDeadline(ctx)
+}
+
+// BeforeDeadline gives a context that ends shortly before ctx does, so that a call that
+// waits has time left to answer in.
+func BeforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	end, ok := ctx.Deadline()
 	if !ok {
 		return context.WithCancel(ctx)

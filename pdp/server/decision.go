@@ -56,7 +56,7 @@ func (s *Server) answerAll(stream grpc.ServerStream) error {
 				return err
 			}
 		}
-		s.meters.answered(ctx, door, time.Since(start))
+		s.meters.answered(door, time.Since(start))
 		if err := stream.SendMsg(h.out); err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func (s *Server) ask(d *door, kind hot.Shape) grpc.MethodHandler {
 		span := s.tracer.Start(ctx, d.name())
 		err = s.answer(ctx, h)
 		span.End(len(h.reqs), &h.dec, err)
-		s.meters.answered(ctx, d, time.Since(start))
+		s.meters.answered(d, time.Since(start))
 		return h.out, err
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"google.golang.org/grpc/status"
 
+	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/authz"
 )
 
@@ -25,41 +26,46 @@ const (
 
 // meters are the instruments, and the counts that are read when somebody scrapes.
 type meters struct {
-	check, rpc metric.Float64Histogram
-	watch      watchMeters
+	rpc   metric.Float64Histogram
+	watch watchMeters
 }
 
 // doorMeters is what is counted at one door.
 type doorMeters struct {
 	decisions [authz.NumReasons]atomic.Uint64
+	check     *telemetry.Durations // nil for doors that answer no questions
 	// Options made once: making them for each call costs more than the measurement.
-	door, ok metric.MeasurementOption
-	method   metric.MeasurementOption
+	ok, method metric.MeasurementOption
 }
 
 func newMeters(p metric.MeterProvider, s *Server) (*meters, error) {
-	m := p.Meter("github.com/jobward/jobward/pdp/server")
+	const scope = "github.com/jobward/jobward/pdp/server"
+	m := p.Meter(scope)
 	var made meters
-	var errs [7]error
-	made.check, errs[0] = m.Float64Histogram(metricCheck, metric.WithUnit("s"), metric.WithDescription("Time to answer one message with questions."))
-	made.rpc, errs[1] = m.Float64Histogram(metricRPC, metric.WithUnit("s"), metric.WithDescription("Time of calls."))
+	var errs [6]error
+	made.rpc, errs[0] = m.Float64Histogram(metricRPC, metric.WithUnit("s"), metric.WithDescription("Time of calls."))
 	var decisions, unknown metric.Int64ObservableCounter
 	var inFlight metric.Int64ObservableUpDownCounter
-	decisions, errs[2] = m.Int64ObservableCounter(metricDecisions, metric.WithDescription("Decisions given."))
-	unknown, errs[3] = m.Int64ObservableCounter(metricUnknown, metric.WithDescription("Unknown tokens shown."))
-	inFlight, errs[4] = m.Int64ObservableUpDownCounter(metricRPCInFlight, metric.WithDescription("Calls under way."))
+	decisions, errs[1] = m.Int64ObservableCounter(metricDecisions, metric.WithDescription("Decisions given."))
+	unknown, errs[2] = m.Int64ObservableCounter(metricUnknown, metric.WithDescription("Unknown tokens shown."))
+	inFlight, errs[3] = m.Int64ObservableUpDownCounter(metricRPCInFlight, metric.WithDescription("Calls under way."))
 	all := []*door{s.unlisted}
 	for _, d := range s.doors {
 		all = append(all, d)
 	}
 	labels := map[*door]*[authz.NumReasons]metric.MeasurementOption{}
+	var checks []*telemetry.Durations
 	for _, d := range all {
-		d.meters.door = set(attribute.String("door", d.short()))
+		if d.hot {
+			d.meters.check = telemetry.NewDurations(attribute.String("door", d.short()))
+			checks = append(checks, d.meters.check)
+		}
 		d.meters.method = set(attribute.String("method", d.name()))
 		d.meters.ok = set(attribute.String("method", d.name()), attribute.String("code", "OK"))
 		labels[d] = decisionLabels(d)
 	}
-	_, errs[5] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	s.opt.Producers.Add(scope, metricCheck, "Time to answer one message with questions.", checks...)
+	_, errs[4] = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(unknown, int64(s.unknown.Shown()))
 		for _, d := range all {
 			o.ObserveInt64(inFlight, d.inFlight.Load(), d.meters.method)
@@ -71,7 +77,7 @@ func newMeters(p metric.MeterProvider, s *Server) (*meters, error) {
 		}
 		return nil
 	}, decisions, unknown, inFlight)
-	made.watch, errs[6] = newWatchMeters(p, s)
+	made.watch, errs[5] = newWatchMeters(p, s)
 	for _, err := range errs {
 		if err != nil {
 			return nil, err
@@ -109,9 +115,7 @@ func (m *meters) end(ctx context.Context, d *door, took time.Duration, err error
 }
 
 // answered measures one message with questions.
-func (m *meters) answered(ctx context.Context, d *door, took time.Duration) {
-	m.check.Record(ctx, took.Seconds(), d.meters.door)
-}
+func (m *meters) answered(d *door, took time.Duration) { d.meters.check.Record(took) }
 
 // decided counts a decision.
 func (m *meters) decided(d *door, r authz.Reason) { d.meters.decisions[r].Add(1) }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/telemetry"
 )
 
 // collect gives every data point as "name{labels} value", the count of histograms.
@@ -64,10 +65,11 @@ func collect(t *testing.T, reader sdkmetric.Reader) map[string]int64 {
 }
 
 func TestMetrics(t *testing.T) {
-	reader := sdkmetric.NewManualReader()
+	var own telemetry.Producers
+	reader := sdkmetric.NewManualReader(sdkmetric.WithProducer(&own))
 	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
 	defer provider.Shutdown(context.Background())
-	r := newRig(t, func(o *Options) { o.Meters = provider })
+	r := newRig(t, func(o *Options) { o.Meters, o.Producers = provider, &own })
 	tok := r.issue(t, "j1", maintainer)
 	check := &jobwardv1.CheckRequest{Token: tok, TargetProjectId: lib, Permission: "read_repository"}
 	for range 3 {

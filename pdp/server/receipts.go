@@ -55,23 +55,10 @@ func receiptToProto(r engine.Receipt) *jobwardv1.Receipt {
 		lease.Receipt{Revision: r.Revision, Effective: r.Effective, Acked: r.Acked, Lapsed: r.Lapsed, Pending: r.Pending}, r.Quiet, r.Elapsed)
 }
 
-// maxEarly is how long before a call's deadline AwaitReceipt ends, so that its answer
-// arrives; a tenth of what it has when that is less.
-const maxEarly = 100 * time.Millisecond
-
-// untilDeadline gives the context that AwaitReceipt waits with.
-func untilDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-min(maxEarly, time.Until(deadline)/10)))
-}
-
 // AwaitReceipt implements jobwardv1.WatchServiceServer.
 func (w *watchService) AwaitReceipt(in *jobwardv1.AwaitReceiptRequest, stream grpc.ServerStreamingServer[jobwardv1.AwaitReceiptResponse]) error {
 	s, start := w.s, time.Now()
-	ctx, cancel := untilDeadline(stream.Context())
+	ctx, cancel := engine.BeforeDeadline(stream.Context())
 	defer cancel()
 	var sent lease.Receipt
 	var failed error

@@ -22,6 +22,7 @@ import (
 	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
@@ -68,6 +69,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Meters makes the instruments of metrics.go; nil measures nothing.
 	Meters metric.MeterProvider
+	// Producers takes those that are too costly to count there; nil tells nobody.
+	Producers *telemetry.Producers
 	// Tracers makes spans. Nil makes none and costs nothing: leave it nil unless spans are
 	// exported. With it, calls of a decision get a span only when their traceparent is
 	// sampled; all others are traced by otelgrpc. That is a stats handler, of which gRPC
@@ -118,6 +121,9 @@ func New(opt Options) (*Server, error) {
 	}
 	if opt.Meters == nil {
 		opt.Meters = metricnoop.NewMeterProvider()
+	}
+	if opt.Producers == nil {
+		opt.Producers = &telemetry.Producers{}
 	}
 	if opt.Propagator == nil {
 		opt.Propagator = propagation.TraceContext{}
