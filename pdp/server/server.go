@@ -197,7 +197,14 @@ func (s *Server) Register(g *grpc.Server) {
 
 // Registrar registers services on g so that requests which cannot be decoded are
 // answered properly. Services registered on g itself pass the same doors.
-func (s *Server) Registrar(g *grpc.Server) grpc.ServiceRegistrar { return registrar{s, g} }
+func (s *Server) Registrar(g *grpc.Server) grpc.ServiceRegistrar {
+	return hot.Registrar(g, func(method string, h grpc.MethodHandler) grpc.MethodHandler {
+		if fast := s.hotMethod(method); fast != nil {
+			return fast
+		}
+		return s.guarded(method, h)
+	})
+}
 
 // Cease makes every call that begins from now on fail with err, but for those of doors that are open to
 // everybody, and ends the streams that callers hold open. Who is being told something has a moment to hear it before the server ends.

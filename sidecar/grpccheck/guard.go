@@ -99,38 +99,7 @@ func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnarySe
 
 // interceptStream takes all streams.
 func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-	return s.guard(ss.Context(), info.FullMethod, func(ctx context.Context) error { return h(srv, guardedStream{ss, ctx}) })
-}
-
-// guardedStream is a stream whose messages come in frames, and whose context knows the caller.
-type guardedStream struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-func (g guardedStream) Context() context.Context { return g.ctx }
-
-func (g guardedStream) RecvMsg(m any) error { return hot.Receive(g.ServerStream.RecvMsg, m) }
-
-// registrar registers services with their unary methods wrapped.
-type registrar struct {
-	s *Server
-	g *grpc.Server
-}
-
-// RegisterService implements grpc.ServiceRegistrar.
-func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	own := *desc
-	own.Methods = make([]grpc.MethodDesc, len(desc.Methods))
-	for i, m := range desc.Methods {
-		method := "/" + desc.ServiceName + "/" + m.MethodName
-		h := r.s.hotMethod(method)
-		if h == nil {
-			h = r.s.guarded(method, m.Handler)
-		}
-		own.Methods[i] = grpc.MethodDesc{MethodName: m.MethodName, Handler: h}
-	}
-	r.g.RegisterService(&own, impl)
+	return s.guard(ss.Context(), info.FullMethod, func(ctx context.Context) error { return h(srv, hot.Stream(ctx, ss)) })
 }
 
 // guarded puts the guard before the decoding of a unary method's request, so that nothing of a caller who may not call is decoded.

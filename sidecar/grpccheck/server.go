@@ -147,7 +147,14 @@ func (s *Server) Register(g *grpc.Server) {
 
 // Registrar registers services on g so that requests which cannot be decoded are answered properly. Services registered on g itself pass the
 // same doors.
-func (s *Server) Registrar(g *grpc.Server) grpc.ServiceRegistrar { return registrar{s, g} }
+func (s *Server) Registrar(g *grpc.Server) grpc.ServiceRegistrar {
+	return hot.Registrar(g, func(method string, h grpc.MethodHandler) grpc.MethodHandler {
+		if fast := s.hotMethod(method); fast != nil {
+			return fast
+		}
+		return s.guarded(method, h)
+	})
+}
 
 // Drain ends the streams that callers hold open, with UNAVAILABLE: they are to connect again. Other calls go on.
 func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.drain) }) }
