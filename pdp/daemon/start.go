@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,42 +15,23 @@ import (
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
-	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
-// telemetryFlush is how long the last of the telemetry may take to go out.
-const telemetryFlush = 3 * time.Second
-
 // startTelemetry makes the logger, and what is measured with.
 func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
-	if d.log, err = telemetry.NewLogger(opt.Stderr, d.LogFormat, d.LogLevel); err != nil {
+	d.log, d.telemetry, err = serving.Begin(ctx, &d.stops, serving.Said{
+		Service: "jobward-pdp", To: opt.Stderr, Format: d.LogFormat, Level: d.LogLevel, Shown: opt.Shown,
+	})
+	if err != nil {
 		return err
-	}
-	d.log.Info("starting", "version", telemetry.Version())
-	for _, s := range opt.Shown {
-		if s.From != "" {
-			d.log.Info("setting", "name", s.Name, "value", s.Value, "from", s.From)
-		}
 	}
 	if d.development {
 		d.log.Warn("DEVELOPMENT MODE: there is no TLS and nobody is asked who they are; whoever can connect may do everything. " +
 			"Not for tokens that open anything real. To end it set tls-cert-file, tls-key-file and callers-file")
 	}
-	d.telemetry, err = telemetry.Start(ctx, telemetry.Options{Service: "jobward-pdp", Version: telemetry.Version(), Log: d.log})
-	if err != nil {
-		return settings.Refuse(err)
-	}
-	d.stops.Add(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), telemetryFlush)
-		defer cancel()
-		if err := d.telemetry.Shutdown(ctx); err != nil {
-			d.log.Warn("the last of the telemetry was not exported", "error", err)
-		}
-		return nil
-	})
 	return nil
 }
 
@@ -60,19 +40,11 @@ func (d *daemon) startAdmin(ctx context.Context) error {
 	if d.plan.admin == nil {
 		return nil
 	}
-	l, err := serving.Listen(ctx, *d.plan.admin, fs.FileMode(d.SocketMode))
+	var err error
+	d.admin, err = serving.AdminAt(ctx, &d.stops, *d.plan.admin, fs.FileMode(d.SocketMode), d.adminTLS, serving.AdminHandler(&d.phase, d.telemetry.Scrape), d.log)
 	if err != nil {
 		return fmt.Errorf("admin-addr: %w", err)
 	}
-	var config *tls.Config
-	if d.adminTLS != nil {
-		config = d.adminTLS.Config()
-		d.stops.Background(func(ctx context.Context) {
-			d.adminTLS.Run(ctx, serving.ReloadEvery, serving.Reloaded(d.log, "TLS files of the admin listener"))
-		})
-	}
-	d.admin = serving.StartAdmin(l, config, serving.AdminHandler(&d.phase, d.telemetry.Scrape), d.log)
-	d.stops.Add(d.admin.Close)
 	return nil
 }
 

@@ -2,38 +2,29 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"path/filepath"
-	"time"
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
-	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
 	"github.com/jobward/jobward/sidecar/grpccheck"
 	"github.com/jobward/jobward/sidecar/pep"
 )
 
-// telemetryFlush is how long the last of the telemetry may take to go out.
-const telemetryFlush = 3 * time.Second
-
 // startTelemetry makes the logger, and what is measured with.
 func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
-	if d.log, err = telemetry.NewLogger(opt.Stderr, d.LogFormat, d.LogLevel); err != nil {
+	d.log, d.telemetry, err = serving.Begin(ctx, &d.stops, serving.Said{
+		Service: "jobward-sidecar", To: opt.Stderr, Format: d.LogFormat, Level: d.LogLevel, Shown: opt.Shown,
+	})
+	if err != nil {
 		return err
-	}
-	d.log.Info("starting", "version", telemetry.Version())
-	for _, s := range opt.Shown {
-		if s.From != "" {
-			d.log.Info("setting", "name", s.Name, "value", s.Value, "from", s.From)
-		}
 	}
 	if d.development {
 		d.log.Warn("DEVELOPMENT MODE: there is no TLS and nobody is asked who they are; whoever can connect may ask about any token. " +
@@ -42,18 +33,6 @@ func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
 	if d.TrustSocketMode {
 		d.log.Info("Unix sockets have no TLS: whoever may open the file may ask", "mode", d.ListenMode.String())
 	}
-	d.telemetry, err = telemetry.Start(ctx, telemetry.Options{Service: "jobward-sidecar", Version: telemetry.Version(), Log: d.log})
-	if err != nil {
-		return settings.Refuse(err)
-	}
-	d.stops.Add(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), telemetryFlush)
-		defer cancel()
-		if err := d.telemetry.Shutdown(ctx); err != nil {
-			d.log.Warn("the last of the telemetry was not exported", "error", err)
-		}
-		return nil
-	})
 	return nil
 }
 
@@ -62,19 +41,11 @@ func (d *daemon) startHealth(ctx context.Context) error {
 	if d.plan.health == nil {
 		return nil
 	}
-	l, err := serving.Listen(ctx, *d.plan.health, fs.FileMode(d.ListenMode))
+	var err error
+	d.admin, err = serving.AdminAt(ctx, &d.stops, *d.plan.health, fs.FileMode(d.ListenMode), d.healthTLS, serving.AdminHandler(&d.phase, d.telemetry.Scrape), d.log)
 	if err != nil {
 		return fmt.Errorf("health-addr: %w", err)
 	}
-	var config *tls.Config
-	if d.healthTLS != nil {
-		config = d.healthTLS.Config()
-		d.stops.Background(func(ctx context.Context) {
-			d.healthTLS.Run(ctx, serving.ReloadEvery, serving.Reloaded(d.log, "TLS files of the health listener"))
-		})
-	}
-	d.admin = serving.StartAdmin(l, config, serving.AdminHandler(&d.phase, d.telemetry.Scrape), d.log)
-	d.stops.Add(d.admin.Close)
 	return nil
 }
 
