@@ -9,9 +9,12 @@ import (
 
 // plan is the building: a package imports only packages of lower floors.
 // "x/..." is x and all below it, a family whose members may import each other.
+// A row of its own goes before a family's: of test/..., what stands on floor 0 helps the
+// tests of every package and knows none of ours (bans_test.go keeps programs from it).
 // A package that is not here fails the test: give it a floor when you make it.
 const plan = `
 0  pdp/authz internal/token internal/identity internal/clock gen/...
+0  test/certs test/files
 
 1  pdp/policy internal/lease sidecar/route internal/mask internal/telemetry internal/settings
 
@@ -158,5 +161,11 @@ func TestFloorsCatches(t *testing.T) {
 		{"pep's examples", map[string]string{"sidecar/pep/a_test.go": imports("pep_test", "sidecar/pep/peptest")}, ""},
 		{"pdp to sidecar", map[string]string{"pdp/daemon/a.go": imports("daemon", "sidecar/route")}, "the PDP knows no sidecar"},
 		{"test/ to both", map[string]string{"test/model/a.go": imports("model", "sidecar/daemon"), "test/model/b.go": imports("model", "pdp/daemon")}, ""},
+		{"a low test to a helper", map[string]string{"internal/identity/a_test.go": imports("identity", "test/certs"), "pdp/state/a_test.go": imports("state", "test/certs")}, ""},
+		{"a low test to a suite", map[string]string{"pdp/state/a_test.go": imports("state", "test/model")}, "(floor 2) imports test/model (floor 8)"},
+		{"a suite to a helper", map[string]string{"test/model/a.go": imports("model", "test/certs")}, ""},
+		{"a helper to what it helps", map[string]string{"test/certs/a.go": imports("certs", "pdp/state")}, "test/certs (floor 0) imports pdp/state (floor 2)"},
+		{"a helper to a suite", map[string]string{"test/certs/a.go": imports("certs", "test/model")}, "test/certs (floor 0) imports test/model (floor 8)"},
+		{"a helper to its neighbour", map[string]string{"test/certs/a.go": imports("certs", "test/files")}, "(floor 0) imports test/files (floor 0)"},
 	})
 }

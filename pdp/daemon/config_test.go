@@ -14,6 +14,8 @@ import (
 
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/settings"
+	"github.com/jobward/jobward/test/certs"
+	"github.com/jobward/jobward/test/files"
 )
 
 // pdp runs the program to its end and gives what it said.
@@ -24,7 +26,7 @@ func pdp(environ []string, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestPrecedence(t *testing.T) {
-	file := writeFile(t, filepath.Join(t.TempDir(), "pdp.yaml"), "max-streams: 3\nhistory: 30000\naudit-sample: 30\n", 0o600)
+	file := files.Write(t, filepath.Join(t.TempDir(), "pdp.yaml"), "max-streams: 3\nhistory: 30000\naudit-sample: 30\n", 0o600)
 	env := []string{"HOME=/", "JOBWARD_MAX_STREAMS=2", "JOBWARD_HISTORY=20000", "JOBWARD_LOG_LEVEL=", "JOBWARD_CONFIG=" + file}
 	code, out, errs := pdp(env, "config", "show", "--max-streams=1")
 	if code != settings.ExitOK {
@@ -55,7 +57,7 @@ func TestShowRoundTrip(t *testing.T) {
 	args := []string{"config", "show", "--grpc-addr=[::1]:0,unix:/tmp/a b.sock", "--no-development", "--socket-mode=0600", "--min-free-disk=1536KiB",
 		"--older-token-prefixes=old-,older-", "--max-timeout=1h30m", "--default-timeout=90s", "--log-level=debug", "--data-dir=a: 'b' # \"c\"", "--tls-cert-file=yes"}
 	_, out, errs := pdp(nil, args...)
-	file := writeFile(t, filepath.Join(t.TempDir(), "pdp.yaml"), out, 0o600)
+	file := files.Write(t, filepath.Join(t.TempDir(), "pdp.yaml"), out, 0o600)
 	want, _, _, err := parse(args, nil, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err, errs)
@@ -240,18 +242,18 @@ func makeFiles(t *testing.T, dir string) {
 		"value.yaml": "max-timeout: soon\n", "broken.yaml": "a: [\n", "empty": "", "callers.yaml": callers,
 		"clear.yaml": strings.Replace(callers, hash, key, 1), "role.yaml": strings.Replace(callers, "admin", "boss", 1),
 	} {
-		writeFile(t, filepath.Join(dir, name), text, 0o600)
+		files.Write(t, filepath.Join(dir, name), text, 0o600)
 	}
-	writeFile(t, filepath.Join(dir, "open.yaml"), callers, 0o644)
-	ca := newAuthority(t, dir)
-	ca.issue(dir, "server", "", time.Now().Add(time.Hour))
-	ca.issue(dir, "other", "", time.Now().Add(time.Hour))
-	ca.issue(dir, "old", "", time.Now().Add(-time.Minute))
+	files.Write(t, filepath.Join(dir, "open.yaml"), callers, 0o644)
+	ca := certs.New(t, dir)
+	ca.Issue(dir, "server", "", time.Now().Add(time.Hour))
+	ca.Issue(dir, "other", "", time.Now().Add(time.Hour))
+	ca.Issue(dir, "old", "", time.Now().Add(-time.Minute))
 	data, err := os.ReadFile(filepath.Join(dir, "server.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "open.key"), string(data), 0o644)
+	files.Write(t, filepath.Join(dir, "open.key"), string(data), 0o644)
 }
 
 // TestAllFindings wants everything that is wrong in one go.

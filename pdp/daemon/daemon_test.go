@@ -12,6 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/jobward/jobward/internal/settings"
+	"github.com/jobward/jobward/test/files"
 )
 
 // TestFirstRun is what the README shows: no settings but those that keep tests apart.
@@ -73,18 +74,18 @@ func TestStartRefused(t *testing.T) {
 		"admin port":               {nil, []string{"--admin-addr=" + taken.Addr().String()}, "admin-addr: " + taken.Addr().String() + " is taken"},
 		"grpc port":                {nil, []string{"--grpc-addr=" + taken.Addr().String()}, "grpc-addr: " + taken.Addr().String() + " is taken"},
 		"second port":              {nil, []string{"--grpc-addr=127.0.0.1:0," + taken.Addr().String()}, "is taken"},
-		"data directory is a file": {func(t *testing.T, dir string) { writeFile(t, dir, "x", 0o600) }, nil, "not a directory"},
+		"data directory is a file": {func(t *testing.T, dir string) { files.Write(t, dir, "x", 0o600) }, nil, "not a directory"},
 		"a store of a newer version": {func(t *testing.T, dir string) {
 			if err := os.MkdirAll(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(dir, "MARK"), "jobward mark 9\n"+strings.Repeat("x", 1009), 0o600)
+			files.Write(t, filepath.Join(dir, "MARK"), "jobward mark 9\n"+strings.Repeat("x", 1009), 0o600)
 		}, nil, "newer"},
 		"a foreign directory": {func(t *testing.T, dir string) {
 			if err := os.MkdirAll(filepath.Join(dir, "badger"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(dir, "badger", "MANIFEST"), "something else", 0o600)
+			files.Write(t, filepath.Join(dir, "badger", "MANIFEST"), "something else", 0o600)
 		}, nil, "is damaged, and was left exactly as it is"},
 	} {
 		t.Run(name, func(t *testing.T) {

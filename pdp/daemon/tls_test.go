@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -18,13 +17,15 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/test/certs"
+	"github.com/jobward/jobward/test/files"
 )
 
 // secure is a PDP with TLS, and what its callers come with.
 type secure struct {
 	*local
 	dir     string
-	ca      *authority
+	ca      *certs.Authority
 	runner  *tls.Config // the certificate of a runner
 	nobody  *tls.Config // a certificate that no row of the callers file names
 	bare    *tls.Config // no certificate
@@ -44,15 +45,15 @@ func (b bearer) RequireTransportSecurity() bool { return false }
 func runSecure(t *testing.T, args ...string) *secure {
 	t.Helper()
 	dir := t.TempDir()
-	s := &secure{dir: dir, ca: newAuthority(t, dir), socket: filepath.Join(dir, "s")}
+	s := &secure{dir: dir, ca: certs.New(t, dir), socket: filepath.Join(dir, "s")}
 	soon := time.Now().Add(time.Hour)
-	s.ca.issue(dir, "server", "", soon)
-	s.runner = s.ca.client(s.ca.issue(dir, "runner", "spiffe://forge.example/runner/7", soon))
-	s.nobody = s.ca.client(s.ca.issue(dir, "nobody", "spiffe://forge.example/nobody", soon))
-	s.bare = s.ca.client("", "")
+	s.ca.Issue(dir, "server", "", soon)
+	s.runner = s.ca.Client(s.ca.Issue(dir, "runner", "spiffe://forge.example/runner/7", soon))
+	s.nobody = s.ca.Client(s.ca.Issue(dir, "nobody", "spiffe://forge.example/nobody", soon))
+	s.bare = s.ca.Client("", "")
 	key, hash := identity.NewKey()
 	s.key = key
-	s.callers = writeFile(t, filepath.Join(dir, "callers.yaml"), `
+	s.callers = files.Write(t, filepath.Join(dir, "callers.yaml"), `
 certificates:
   - uri: spiffe://forge.example/runner/*
     roles: [runner]
@@ -63,7 +64,7 @@ keys:
 `, 0o600)
 	s.local = runLocal(t, nil, small(filepath.Join(dir, "data"), append([]string{
 		"--grpc-addr=127.0.0.1:0,unix:" + s.socket, "--shutdown-delay=0s", "--tls-cert-file=" + filepath.Join(dir, "server.pem"),
-		"--tls-key-file=" + filepath.Join(dir, "server.key"), "--tls-client-ca-file=" + s.ca.file, "--callers-file=" + s.callers,
+		"--tls-key-file=" + filepath.Join(dir, "server.key"), "--tls-client-ca-file=" + s.ca.File, "--callers-file=" + s.callers,
 	}, args...))...)
 	return s
 }
@@ -155,23 +156,23 @@ func TestReload(t *testing.T) {
 	if got := issueCode(t, held); got != codes.FailedPrecondition {
 		t.Fatal(got)
 	}
-	s.ca.issue(s.dir, "server", "", time.Now().Add(time.Hour))
+	s.ca.Issue(s.dir, "server", "", time.Now().Add(time.Hour))
 	eventually(t, func() bool { return serial() != before }, func() string { return "the new certificate is not served:\n" + s.log.String() })
 	after := serial()
 	s.log.wait(t, `"msg":"taken over what has changed","what":"TLS files"`)
 
-	writeFile(t, filepath.Join(s.dir, "server.pem"), "broken", 0o644)
+	files.Write(t, filepath.Join(s.dir, "server.pem"), "broken", 0o644)
 	s.log.wait(t, `"msg":"what has changed cannot be used; the last good one stays in force","what":"TLS files"`)
 	if got := serial(); got != after {
 		t.Errorf("with a broken file: %s, want %s", got, after)
 	}
 
-	writeFile(t, s.callers, "certificates:\n  - uri: spiffe://forge.example/nobody\n    roles: [runner]\n", 0o600)
+	files.Write(t, s.callers, "certificates:\n  - uri: spiffe://forge.example/nobody\n    roles: [runner]\n", 0o600)
 	eventually(t, func() bool { return issueCode(t, held) == codes.PermissionDenied }, func() string { return "a role that was taken away still works" })
 	if got := issueCode(t, s.dial(s.nobody)); got != codes.FailedPrecondition {
 		t.Errorf("the new role: %v", got)
 	}
-	writeFile(t, s.callers, "nonsense: 1\n", 0o600)
+	files.Write(t, s.callers, "nonsense: 1\n", 0o600)
 	s.log.wait(t, `"what":"callers file","error"`)
 	if got := issueCode(t, s.dial(s.nobody)); got != codes.FailedPrecondition {
 		t.Errorf("with a broken callers file: %v", got)
@@ -181,9 +182,7 @@ func TestReload(t *testing.T) {
 // TestAdminTLS serves health to other machines, which takes TLS and no client certificate.
 func TestAdminTLS(t *testing.T) {
 	s := runSecure(t, "--admin-addr=0.0.0.0:0", "--tls-require-client-cert")
-	pool := x509.NewCertPool()
-	pool.AddCert(s.ca.cert)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost"}}}
 	_, port, _ := strings.Cut(s.Admin.String(), "]:")
 	if port == "" {
 		_, port, _ = strings.Cut(s.Admin.String(), ":")

@@ -9,6 +9,7 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/settings"
+	"github.com/jobward/jobward/test/files"
 )
 
 // TestFsck looks at a store that is in use, one that is whole, a damaged one, and none.
@@ -33,16 +34,16 @@ func TestFsck(t *testing.T) {
 	}
 	fsck(settings.ExitOK, "no problems")
 
-	files, err := filepath.Glob(filepath.Join(dir, "badger", "*.sst"))
-	if err != nil || len(files) == 0 {
+	tables, err := filepath.Glob(filepath.Join(dir, "badger", "*.sst"))
+	if err != nil || len(tables) == 0 {
 		t.Fatal("the store has no table", err)
 	}
-	data, err := os.ReadFile(files[0])
+	data, err := os.ReadFile(tables[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	data[len(data)/3] ^= 1
-	writeFile(t, files[0], string(data), 0o600)
+	files.Write(t, tables[0], string(data), 0o600)
 	fsck(settings.ExitFailed, "PROBLEM: ")
 	if _, err := tryLocal(t, nil, small(dir, nil)...); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a damaged store is served: %v", err)
@@ -62,7 +63,7 @@ func TestNewKey(t *testing.T) {
 	if strings.Contains(row, key) {
 		t.Error("the row holds the key")
 	}
-	callers, err := identity.LoadCallers(writeFile(t, filepath.Join(t.TempDir(), "callers.yaml"), "keys:\n"+row, 0o600))
+	callers, err := identity.LoadCallers(files.Write(t, filepath.Join(t.TempDir(), "callers.yaml"), "keys:\n"+row, 0o600))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -121,7 +122,7 @@ func TestCatalogueFile(t *testing.T) {
 	if _, got := run(); got != "permission_unknown" {
 		t.Errorf("without a file: %s", got)
 	}
-	writeFile(t, file, `{"permissions": [{"name": "deploy_robot", "surface": "policy", "role": "developer"}]}`, 0o600)
+	files.Write(t, file, `{"permissions": [{"name": "deploy_robot", "surface": "policy", "role": "developer"}]}`, 0o600)
 	first, got := run("--catalogue-file=" + file)
 	if got != "allowed_self" {
 		t.Errorf("with the file: %s", got)
@@ -133,7 +134,7 @@ func TestCatalogueFile(t *testing.T) {
 	if _, got := run(); got != "allowed_self" {
 		t.Errorf("without the setting: %s", got)
 	}
-	writeFile(t, file, `{"permissions": []}`, 0o600)
+	files.Write(t, file, `{"permissions": []}`, 0o600)
 	if _, got := run("--catalogue-file=" + file); got != "permission_unknown" {
 		t.Errorf("with an empty list: %s", got)
 	}

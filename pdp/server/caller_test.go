@@ -2,17 +2,11 @@ package server
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,72 +22,20 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/test/certs"
 )
-
-// authority signs certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-// certificate makes one for 127.0.0.1 and, if not empty, with the SPIFFE id.
-func (a *authority) certificate(t testing.TB, id string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	if id != "" {
-		u, err := url.Parse(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tmpl.URIs = []*url.URL{u}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-func (a *authority) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return pool
-}
 
 // TestCallers: certificates and keys of a callers file, over TLS. No credential is in
 // an answer or in the log.
 func TestCallers(t *testing.T) {
-	ca := newAuthority(t)
+	dir := t.TempDir()
+	ca, soon := certs.New(t, dir), time.Now().Add(time.Hour)
+	serving, err := tls.LoadX509KeyPair(ca.Issue(dir, "server", "", soon))
+	if err != nil {
+		t.Fatal(err)
+	}
 	key, hash := identity.NewKey()
-	file := filepath.Join(t.TempDir(), "callers")
+	file := filepath.Join(dir, "callers")
 	rows := fmt.Sprintf("certificates:\n  - uri: spiffe://forge.example/runner/*\n    roles: [runner]\nkeys:\n  - name: svc\n    sha256: %s\n    roles: [service]\n", hash)
 	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
 		t.Fatal(err)
@@ -116,7 +58,7 @@ func TestCallers(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := grpc.NewServer(append(s.ServerOptions(), grpc.Creds(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{ca.certificate(t, "")}, ClientCAs: ca.pool(), ClientAuth: tls.VerifyClientCertIfGiven,
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{serving}, ClientCAs: ca.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
 	})))...)
 	s.Register(g)
 	done := make(chan error, 1)
@@ -138,9 +80,9 @@ func TestCallers(t *testing.T) {
 		"a bad key":           {credential{cert: "spiffe://forge.example/runner/7", header: "Bearer " + forged}, codes.Unauthenticated, codes.Unauthenticated, wire.CodeBadCredentials},
 		"a password":          {credential{header: "Basic aHVudGVyMg=="}, codes.Unauthenticated, codes.Unauthenticated, wire.CodeBadCredentials},
 	} {
-		config := &tls.Config{RootCAs: ca.pool()}
+		config := ca.Client("", "")
 		if c.cert != "" {
-			config.Certificates = []tls.Certificate{ca.certificate(t, c.cert)}
+			config = ca.Client(ca.Issue(dir, "client", c.cert, soon))
 		}
 		cc, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(config)))
 		if err != nil {
@@ -211,9 +153,10 @@ func TestActorOfCalls(t *testing.T) {
 
 // BenchmarkCaller is what authentication costs a call.
 func BenchmarkCaller(b *testing.B) {
-	ca := newAuthority(b)
+	dir := b.TempDir()
+	ca := certs.New(b, dir)
 	key, hash := identity.NewKey()
-	file := filepath.Join(b.TempDir(), "callers")
+	file := filepath.Join(dir, "callers")
 	rows := fmt.Sprintf("certificates:\n  - uri: spiffe://forge.example/runner/*\n    roles: [runner]\nkeys:\n  - name: svc\n    sha256: %s\n    roles: [service]\n", hash)
 	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
 		b.Fatal(err)
@@ -222,10 +165,7 @@ func BenchmarkCaller(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	leaf, err := x509.ParseCertificate(ca.certificate(b, "spiffe://forge.example/runner/7").Certificate[0])
-	if err != nil {
-		b.Fatal(err)
-	}
+	leaf := ca.Client(ca.Issue(dir, "runner", "spiffe://forge.example/runner/7", time.Now().Add(time.Hour))).Certificates[0].Leaf
 	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}, VerifiedChains: [][]*x509.Certificate{{leaf}}}
 	b.Run("certificate", func(b *testing.B) {
 		b.ReportAllocs()

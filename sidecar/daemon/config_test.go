@@ -13,6 +13,8 @@ import (
 
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/settings"
+	"github.com/jobward/jobward/test/certs"
+	"github.com/jobward/jobward/test/files"
 )
 
 // sidecar runs the program to its end and gives what it said.
@@ -27,7 +29,7 @@ func TestShowRoundTrip(t *testing.T) {
 	args := []string{"config", "show", "--listen=[::1]:0,unix:/tmp/a b.sock", "--no-development", "--listen-mode=0600", "--max-cache-size=1536KiB",
 		"--pdp-addr=a.example:1,b.example:2", "--pdp-timeout=1s500ms", "--when-unavailable=error", "--log-level=debug", "--state-dir=a: 'b' # \"c\"", "--no-canary", "--name=yes"}
 	_, out, errs := sidecar(nil, args...)
-	file := writeFile(t, filepath.Join(t.TempDir(), "sidecar.yaml"), out, 0o600)
+	file := files.Write(t, filepath.Join(t.TempDir(), "sidecar.yaml"), out, 0o600)
 	want, err := Parse(args, nil)
 	if err != nil {
 		t.Fatal(err, errs)
@@ -211,19 +213,19 @@ func makeFiles(t *testing.T, dir string) {
 	for name, text := range map[string]string{
 		"unknown.yaml": "max-entries: 2000\nmax-entriez: 3\n", "pdp.yaml": "data-dir: /var/lib/jobward\n", "callers.yaml": callers, "good.jobk": key + "\n",
 	} {
-		writeFile(t, filepath.Join(dir, name), text, 0o600)
+		files.Write(t, filepath.Join(dir, name), text, 0o600)
 	}
-	writeFile(t, filepath.Join(dir, "open.yaml"), callers, 0o644)
-	writeFile(t, filepath.Join(dir, "open.jobk"), key, 0o644)
-	ca := newAuthority(t, dir)
-	ca.issue(dir, "server", "", time.Now().Add(time.Hour))
-	ca.issue(dir, "client", "spiffe://forge.example/sidecar/1", time.Now().Add(time.Hour))
-	ca.issue(dir, "old", "spiffe://forge.example/sidecar/1", time.Now().Add(-time.Minute))
+	files.Write(t, filepath.Join(dir, "open.yaml"), callers, 0o644)
+	files.Write(t, filepath.Join(dir, "open.jobk"), key, 0o644)
+	ca := certs.New(t, dir)
+	ca.Issue(dir, "server", "", time.Now().Add(time.Hour))
+	ca.Issue(dir, "client", "spiffe://forge.example/sidecar/1", time.Now().Add(time.Hour))
+	ca.Issue(dir, "old", "spiffe://forge.example/sidecar/1", time.Now().Add(-time.Minute))
 	data, err := os.ReadFile(filepath.Join(dir, "client.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "open.key"), string(data), 0o644)
+	files.Write(t, filepath.Join(dir, "open.key"), string(data), 0o644)
 }
 
 // TestAllFindings wants everything that is wrong in one go.

@@ -23,6 +23,8 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/test/certs"
+	"github.com/jobward/jobward/test/files"
 )
 
 // These tests have no PDP: what a sidecar does beside one is in test/sidecar.
@@ -214,19 +216,19 @@ func TestStartRefused(t *testing.T) {
 	}{
 		"health port":               {nil, []string{"--health-addr=" + taken.Addr().String()}, "health-addr: " + taken.Addr().String() + " is taken"},
 		"port":                      {nil, []string{"--listen=127.0.0.1:0," + taken.Addr().String()}, "listen: " + taken.Addr().String() + " is taken"},
-		"state directory of a file": {func(t *testing.T, state string) { writeFile(t, state, "x", 0o600) }, nil, "not a directory"},
+		"state directory of a file": {func(t *testing.T, state string) { files.Write(t, state, "x", 0o600) }, nil, "not a directory"},
 		"state directory in use":    {nil, []string{"--state-dir=" + filepath.Join(other.dir, "state")}, "used by another process"},
 		"a damaged mark": {func(t *testing.T, state string) {
 			if err := os.MkdirAll(state, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(state, "mark.json"), `{"epoch": 1, "epo`, 0o600)
+			files.Write(t, filepath.Join(state, "mark.json"), `{"epoch": 1, "epo`, 0o600)
 		}, nil, "mark.json cannot be read"},
 		"an incomplete mark": {func(t *testing.T, state string) {
 			if err := os.MkdirAll(state, 0o700); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, filepath.Join(state, "mark.json"), `{"epoch": 1}`, 0o600)
+			files.Write(t, filepath.Join(state, "mark.json"), `{"epoch": 1}`, 0o600)
 		}, nil, "not complete"},
 		"a state directory that cannot be made": {nil, []string{"--state-dir=/proc/jobward"}, "state-dir"},
 	} {
@@ -270,22 +272,22 @@ func (b bearer) RequireTransportSecurity() bool { return false }
 // TestDoors serves a port over TLS beside a trusted socket, and reads callers and certificates again.
 func TestDoors(t *testing.T) {
 	dir := t.TempDir()
-	ca := newAuthority(t, dir)
+	ca := certs.New(t, dir)
 	soon := time.Now().Add(time.Hour)
-	ca.issue(dir, "server", "", soon)
-	service := ca.client(ca.issue(dir, "docs", "spiffe://forge.example/docs", soon))
-	runner := ca.client(ca.issue(dir, "runner", "spiffe://forge.example/runner", soon))
-	bare := ca.client("", "")
+	ca.Issue(dir, "server", "", soon)
+	service := ca.Client(ca.Issue(dir, "docs", "spiffe://forge.example/docs", soon))
+	runner := ca.Client(ca.Issue(dir, "runner", "spiffe://forge.example/runner", soon))
+	bare := ca.Client("", "")
 	serviceKey, serviceHash := identity.NewKey()
 	pdpKey, _ := identity.NewKey()
-	pdpFile := writeFile(t, filepath.Join(dir, "pdp.jobk"), pdpKey, 0o600)
+	pdpFile := files.Write(t, filepath.Join(dir, "pdp.jobk"), pdpKey, 0o600)
 	rows := "certificates:\n  - {uri: spiffe://forge.example/docs, roles: [service]}\n  - {uri: spiffe://forge.example/runner, roles: [runner]}\nkeys:\n  - {name: docs, sha256: " +
 		serviceHash + ", roles: [service]}\n"
-	callers := writeFile(t, filepath.Join(dir, "callers.yaml"), rows, 0o600)
+	callers := files.Write(t, filepath.Join(dir, "callers.yaml"), rows, 0o600)
 	socket := filepath.Join(dir, "s")
 	l, err := tryLocal(t, dir, "--listen=127.0.0.1:0,unix:"+socket, "--trust-socket-mode", "--listen-mode=0600", "--listen-cert-file="+filepath.Join(dir, "server.pem"),
-		"--listen-key-file="+filepath.Join(dir, "server.key"), "--listen-client-ca-file="+ca.file, "--listen-callers-file="+callers,
-		"--pdp-ca-file="+ca.file, "--pdp-bearer-key-file="+pdpFile, "--shutdown-delay=0s")
+		"--listen-key-file="+filepath.Join(dir, "server.key"), "--listen-client-ca-file="+ca.File, "--listen-callers-file="+callers,
+		"--pdp-ca-file="+ca.File, "--pdp-bearer-key-file="+pdpFile, "--shutdown-delay=0s")
 	if err != nil {
 		t.Fatal(err, l.log.String())
 	}
@@ -320,7 +322,7 @@ func TestDoors(t *testing.T) {
 		t.Errorf("it says\n%s%s", l.out.String(), l.log.String())
 	}
 
-	writeFile(t, callers, strings.Replace(rows, "forge.example/docs, roles", "forge.example/gone, roles", 1), 0o600)
+	files.Write(t, callers, strings.Replace(rows, "forge.example/docs, roles", "forge.example/gone, roles", 1), 0o600)
 	c := dial(t, port, over(service))
 	eventually(t, func() bool { return checkCode(t, c) == codes.PermissionDenied }, func() string { return "the row that was taken out still counts\n" + l.log.String() })
 }

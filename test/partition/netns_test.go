@@ -134,18 +134,18 @@ func (n *network) heal() {
 func (n *network) programs() (*pdp, []*side) {
 	t := n.t
 	t.Helper()
-	ca := newAuthority(t)
+	proofs := newProofs(t)
 	d := startPDP(t, plant{}) // in development mode, which makes the sample world
 	d.end(t, syscall.SIGTERM)
 	d.ns = n.pdp
-	d.args = []string{"--grpc-addr=" + d.at + ",0.0.0.0:7420", "--tls-cert-file=" + ca.file("pdp.pem"), "--tls-key-file=" + ca.file("pdp.key"),
-		"--tls-client-ca-file=" + ca.file("ca.pem"), "--callers-file=" + ca.file("callers.yaml")}
-	d.conn = dial(t, d.at, ca.client())
+	d.args = []string{"--grpc-addr=" + d.at + ",0.0.0.0:7420", "--tls-cert-file=" + proofs.file("pdp.pem"), "--tls-key-file=" + proofs.file("pdp.key"),
+		"--tls-client-ca-file=" + proofs.file("ca.pem"), "--callers-file=" + proofs.file("callers.yaml")}
+	d.conn = dial(t, d.at, proofs.hammer)
 	d.start()
 	var sides []*side
 	for i, ns := range n.sides {
-		s := newSide(t, n.link(i), fmt.Sprintf("10.99.%d.1:7420", i), plant{}, "--trust-socket-mode", "--pdp-ca-file="+ca.file("ca.pem"),
-			"--pdp-cert-file="+ca.file("sidecar.pem"), "--pdp-key-file="+ca.file("sidecar.key"), "--pdp-server-name=localhost")
+		s := newSide(t, n.link(i), fmt.Sprintf("10.99.%d.1:7420", i), plant{}, "--trust-socket-mode", "--pdp-ca-file="+proofs.file("ca.pem"),
+			"--pdp-cert-file="+proofs.file("sidecar.pem"), "--pdp-key-file="+proofs.file("sidecar.key"), "--pdp-server-name=localhost")
 		s.ns = ns
 		s.start()
 		sides = append(sides, s)

@@ -16,16 +16,18 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/sidecar/pep"
+	"github.com/jobward/jobward/test/certs"
+	"github.com/jobward/jobward/test/files"
 )
 
 // securePDP is a PDP in this process that serves over TLS, on loopback.
-func securePDP(t *testing.T, dir, callers string, ca *authority) (addr string) {
+func securePDP(t *testing.T, dir, callers string, ca *certs.Authority) (addr string) {
 	t.Helper()
-	ca.issue(dir, "server", "", time.Now().Add(time.Hour))
+	ca.Issue(dir, "server", "", time.Now().Add(time.Hour))
 	cfg, err := pdpdaemon.Parse([]string{
 		"--data-dir=" + filepath.Join(dir, "data"), "--grpc-addr=127.0.0.1:0", "--admin-addr=off", "--ballast=16MiB", "--min-free-disk=16MiB",
 		"--shutdown-delay=0s", "--shutdown-grace=1s", "--tls-cert-file=" + filepath.Join(dir, "server.pem"), "--tls-key-file=" + filepath.Join(dir, "server.key"),
-		"--tls-client-ca-file=" + ca.file, "--callers-file=" + callers,
+		"--tls-client-ca-file=" + ca.File, "--callers-file=" + callers,
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -54,11 +56,11 @@ func securePDP(t *testing.T, dir, callers string, ca *authority) (addr string) {
 // TestLinkOverTLS connects package pep to a real PDP, with each kind of proof of who it is, and with ones that are no good.
 func TestLinkOverTLS(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
-	ca, other := newAuthority(t, dir), newAuthority(t, elsewhere)
+	ca, other := certs.New(t, dir), certs.New(t, elsewhere)
 	soon := time.Now().Add(time.Hour)
 	key, hash := identity.NewKey()
 	unknown, _ := identity.NewKey()
-	callers := writeFile(t, filepath.Join(dir, "callers.yaml"), `
+	callers := files.Write(t, filepath.Join(dir, "callers.yaml"), `
 certificates:
   - uri: spiffe://forge.example/sidecar/*
     roles: [sidecar]
@@ -71,15 +73,15 @@ keys:
 `, 0o600)
 	addr := securePDP(t, dir, callers, ca)
 	_, port, _ := strings.Cut(addr, ":")
-	cert := func(a *authority, name, id string, until time.Time) (files pep.TLS) {
-		at := t.TempDir()
-		files.CA = ca.file
-		files.Cert, files.Key = a.issue(at, name, "spiffe://forge.example/"+id, until)
-		return files
+	cert := func(a *certs.Authority, name, id string, until time.Time) (at pep.TLS) {
+		dir := t.TempDir()
+		at.CA = ca.File
+		at.Cert, at.Key = a.Issue(dir, name, "spiffe://forge.example/"+id, until)
+		return at
 	}
 	good := cert(ca, "side", "sidecar/1", soon)
 	wrongCA := good
-	wrongCA.CA = other.file
+	wrongCA.CA = other.File
 	wrongName := good
 	wrongName.ServerName = "pdp.example"
 	expired := cert(ca, "late", "sidecar/2", time.Now().Add(-time.Minute))
@@ -87,7 +89,7 @@ keys:
 	expiring := cert(ca, "later", "sidecar/2", end)
 	// The PDP's refusal comes after the handshake (TLS 1.3), and may be lost in what is written meanwhile.
 	const atServer = `remote error: tls|broken pipe|connection reset|EOF|closed`
-	keyFile := writeFile(t, filepath.Join(dir, "key"), key+"\n", 0o600)
+	keyFile := files.Write(t, filepath.Join(dir, "key"), key+"\n", 0o600)
 	for name, c := range map[string]struct {
 		address string
 		tls     pep.TLS
@@ -96,7 +98,7 @@ keys:
 	}{
 		"certificate":                  {addr, good, "", ""},
 		"certificate, by name":         {"localhost:" + port, good, "", ""},
-		"bearer key":                   {addr, pep.TLS{CA: ca.file}, keyFile, ""},
+		"bearer key":                   {addr, pep.TLS{CA: ca.File}, keyFile, ""},
 		"the PDP's from another CA":    {addr, wrongCA, "", "unknown authority"},
 		"the PDP's for another name":   {addr, wrongName, "", "not pdp.example"},
 		"its own from another CA":      {addr, cert(other, "stranger", "sidecar/1", soon), "", atServer},
@@ -104,8 +106,8 @@ keys:
 		"its own expired meanwhile":    {addr, expiring, "", atServer},
 		"certificate of another role":  {addr, cert(ca, "runner", "runner/1", soon), "", "one of these is needed"},
 		"certificate without a row":    {addr, cert(ca, "nobody", "nobody", soon), "", "one of these is needed"},
-		"neither certificate nor key":  {addr, pep.TLS{CA: ca.file}, "", "no credentials"},
-		"bearer key that nobody knows": {addr, pep.TLS{CA: ca.file}, writeFile(t, filepath.Join(dir, "unknown"), unknown, 0o600), "key"},
+		"neither certificate nor key":  {addr, pep.TLS{CA: ca.File}, "", "no credentials"},
+		"bearer key that nobody knows": {addr, pep.TLS{CA: ca.File}, files.Write(t, filepath.Join(dir, "unknown"), unknown, 0o600), "key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
