@@ -12,6 +12,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/jobward/jobward/internal/settings"
+	"github.com/jobward/jobward/test/capture"
 	"github.com/jobward/jobward/test/files"
 )
 
@@ -126,7 +127,7 @@ func TestOneDaemonForOneDirectory(t *testing.T) {
 func TestStopWhileStarting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var out, log output
+	var out, log capture.Output
 	code := Main(ctx, small(t.TempDir(), nil), nil, &out, &log)
 	if code != settings.ExitOK {
 		t.Errorf("code %d:\n%s", code, log.String())

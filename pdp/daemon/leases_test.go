@@ -92,7 +92,7 @@ func TestLeasesOverKill(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it waited for %v", took)
 	}
-	p.log.wait(t, "sidecars may hold leases from before")
+	said(t, &p.log, "sidecars may hold leases from before")
 }
 
 // TestLeasesOverStop stops a PDP in order: its sidecar is told, gives its lease up, and the next start waits for nobody.

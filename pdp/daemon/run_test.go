@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/jobward/jobward/pdp/state/badgerstore"
+	"github.com/jobward/jobward/test/capture"
 )
 
 // bePDP in the environment makes this test binary the program: a test needs a process that it can kill, and one that is linked into
@@ -51,28 +50,10 @@ func TestMain(m *testing.M) {
 // patience is how long a test waits for what must come.
 const patience = 30 * time.Second
 
-// output collects what is written, for readers in other goroutines.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// wait waits until the output contains want.
-func (o *output) wait(t *testing.T, want string) {
+// said waits until the output contains want.
+func said(t *testing.T, o *capture.Output, want string) {
 	t.Helper()
-	eventually(t, func() bool { return strings.Contains(o.String(), want) }, func() string { return "no " + want + " in\n" + o.String() })
+	eventually(t, func() bool { return o.Has(want) }, func() string { return "no " + want + " in\n" + o.String() })
 }
 
 func eventually(t *testing.T, ok func() bool, otherwise func() string) {
@@ -93,7 +74,7 @@ func small(dir string, args []string) []string {
 type local struct {
 	Addresses
 	t        *testing.T
-	out, log output
+	out, log capture.Output
 	end      context.CancelFunc
 	done     chan error
 }
@@ -195,7 +176,7 @@ func dial(t *testing.T, addr string, opts ...grpc.DialOption) *grpc.ClientConn {
 type process struct {
 	t        *testing.T
 	cmd      *exec.Cmd
-	out, log output
+	out, log capture.Output
 	done     chan struct{} // closed when it has ended
 }
 

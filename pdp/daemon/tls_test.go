@@ -159,10 +159,10 @@ func TestReload(t *testing.T) {
 	s.ca.Issue(s.dir, "server", "", time.Now().Add(time.Hour))
 	eventually(t, func() bool { return serial() != before }, func() string { return "the new certificate is not served:\n" + s.log.String() })
 	after := serial()
-	s.log.wait(t, `"msg":"taken over what has changed","what":"TLS files"`)
+	said(t, &s.log, `"msg":"taken over what has changed","what":"TLS files"`)
 
 	files.Write(t, filepath.Join(s.dir, "server.pem"), "broken", 0o644)
-	s.log.wait(t, `"msg":"what has changed cannot be used; the last good one stays in force","what":"TLS files"`)
+	said(t, &s.log, `"msg":"what has changed cannot be used; the last good one stays in force","what":"TLS files"`)
 	if got := serial(); got != after {
 		t.Errorf("with a broken file: %s, want %s", got, after)
 	}
@@ -173,7 +173,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("the new role: %v", got)
 	}
 	files.Write(t, s.callers, "nonsense: 1\n", 0o600)
-	s.log.wait(t, `"what":"callers file","error"`)
+	said(t, &s.log, `"what":"callers file","error"`)
 	if got := issueCode(t, s.dial(s.nobody)); got != codes.FailedPrecondition {
 		t.Errorf("with a broken callers file: %v", got)
 	}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/test/capture"
 	"github.com/jobward/jobward/test/certs"
 	"github.com/jobward/jobward/test/files"
 )
@@ -30,24 +29,6 @@ import (
 // These tests have no PDP: what a sidecar does beside one is in test/sidecar.
 
 const patience = 20 * time.Second
-
-// output collects what is written, for readers in other goroutines.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
 
 func eventually(t *testing.T, ok func() bool, otherwise func() string) {
 	t.Helper()
@@ -63,7 +44,7 @@ type local struct {
 	Addresses
 	t        *testing.T
 	dir      string
-	out, log output
+	out, log capture.Output
 	end      context.CancelFunc
 	done     chan error
 }
@@ -254,7 +235,7 @@ func TestStartRefused(t *testing.T) {
 func TestStopWhileStarting(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var out, log output
+	var out, log capture.Output
 	code := Main(ctx, []string{"--state-dir=" + t.TempDir(), "--listen=127.0.0.1:0", "--health-addr=off", nowhere}, nil, &out, &log)
 	if code != 0 {
 		t.Errorf("code %d:\n%s", code, log.String())

@@ -44,7 +44,7 @@ func carry(t *testing.T, p plant) (kept, stale bool) {
 	}
 	r.cut()
 	r.heal()
-	eventually(t, "the sidecar is back", func() bool { return d.connected() == 1 }, s.log.tail)
+	eventually(t, "the sidecar is back", func() bool { return d.connected() == 1 }, s.log.Tail)
 	// The new stream's first messages are what changed; the lease follows. Wait for a confirmation of something later.
 	for range 300 {
 		if kept = d.revoke("later", untilDurable).Acknowledged > 0; kept {

@@ -173,7 +173,7 @@ func (h *hammer) coordinate(rnd *rand.Rand) {
 			h.run(20 * time.Millisecond)
 		}
 		if j.over.Load() == 0 {
-			h.t.Errorf("no effective receipt for %s within %v\n%s", j.id, patience, h.pdp.log.tail())
+			h.t.Errorf("no effective receipt for %s within %v\n%s", j.id, patience, h.pdp.log.Tail())
 		}
 	}
 }
@@ -415,7 +415,7 @@ func (h *hammer) recovers() {
 			j.calling.Store(1 << 62) // by nobody
 		}
 		return token != ""
-	}, h.pdp.log.tail)
+	}, h.pdp.log.Tail)
 	for _, s := range h.sides {
 		s.holds(token)
 	}

@@ -93,8 +93,8 @@ func TestStops(t *testing.T) {
 			}
 		}
 		d.end(t, syscall.SIGTERM)
-		if !d.log.has(`"stopped"`) && !d.log.has("msg=stopped") {
-			t.Errorf("it did not stop in order:\n%s", d.log.tail())
+		if !d.log.Has(`"stopped"`) && !d.log.Has("msg=stopped") {
+			t.Errorf("it did not stop in order:\n%s", d.log.Tail())
 		}
 		d.start()
 		if r := d.revoke("nobody", untilDurable); r.QuietRemaining.AsDuration() > 0 || !r.Effective {
@@ -120,8 +120,8 @@ func TestReleased(t *testing.T) {
 		t.Errorf("after the release: %v", r)
 	}
 	d.end(t, syscall.SIGTERM)
-	if d.log.has("could not be recorded") {
-		t.Errorf("the PDP waited:\n%s", d.log.tail())
+	if d.log.Has("could not be recorded") {
+		t.Errorf("the PDP waited:\n%s", d.log.Tail())
 	}
 	d.start()
 	if r := d.revoke("never", untilDurable); !r.Effective || r.QuietRemaining.AsDuration() > 0 {

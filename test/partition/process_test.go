@@ -1,17 +1,17 @@
 package partition
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jobward/jobward/test/capture"
 )
 
 // patience is for what must come at some time on a busy machine; nothing is measured by it.
@@ -20,32 +20,6 @@ const patience = 60 * time.Second
 // tries is how often a machine may be so busy that what a test is about did not come to pass.
 const tries = 3
 
-// output collects what is written, for readers in other goroutines.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// tail gives the last of it.
-func (o *output) tail() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	b := o.text.Bytes()
-	return string(b[max(0, len(b)-4000):])
-}
-
-func (o *output) has(s string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return bytes.Contains(o.text.Bytes(), []byte(s))
-}
-
 // process is a child. It dies with the test, and with this process however that ends.
 type process struct {
 	cmd    *exec.Cmd
@@ -53,7 +27,7 @@ type process struct {
 }
 
 // launch starts a child, in a network namespace unless that is "".
-func launch(t *testing.T, kind, namespace string, p plant, log *output, args ...string) *process {
+func launch(t *testing.T, kind, namespace string, p plant, log *capture.Output, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

@@ -211,7 +211,7 @@ func (r *recorder) edit(g *target, rnd *rand.Rand) {
 		}
 		r.mu.Unlock()
 		if settledAt == ever {
-			r.complain("an edit of %d was not effective in 60 tries\n%s", g.id, r.pdp.log.tail())
+			r.complain("an edit of %d was not effective in 60 tries\n%s", g.id, r.pdp.log.Tail())
 			return
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/test/capture"
 )
 
 // Ids of the sample world.
@@ -38,7 +39,7 @@ type pdp struct {
 	at    string // its Unix socket, which no partition touches
 	more  []string
 	args  []string
-	log   output
+	log   capture.Output
 	conn  *grpc.ClientConn
 }
 
@@ -83,7 +84,7 @@ func (d *pdp) answers() {
 			return
 		}
 		if ctx.Err() != nil || d.gone() {
-			d.t.Fatalf("%v\n%s", err, d.log.tail())
+			d.t.Fatalf("%v\n%s", err, d.log.Tail())
 		}
 	}
 }
@@ -124,7 +125,7 @@ type side struct {
 	ns    string
 	dir   string
 	args  []string
-	log   output
+	log   capture.Output
 	conns []*grpc.ClientConn // several, as from several services
 }
 
@@ -174,7 +175,7 @@ func (s *side) ask(token string) (*jobwardv1.Decision, error) {
 // decides asks until there is an answer.
 func (s *side) decides(token string) (v verdict) {
 	s.t.Helper()
-	eventually(s.t, s.name+" decides", func() bool { v = judge(s.ask(token)); return v != undecided }, s.log.tail)
+	eventually(s.t, s.name+" decides", func() bool { v = judge(s.ask(token)); return v != undecided }, s.log.Tail)
 	return v
 }
 
@@ -188,7 +189,7 @@ func (s *side) holds(token string) {
 		defer cancel()
 		d, err = s.check(ctx, token)
 		return err == nil && d.Allow && d.Cached
-	}, func() string { return fmt.Sprint(d, err) }, s.log.tail)
+	}, func() string { return fmt.Sprint(d, err) }, s.log.Tail)
 }
 
 func question(token string, target int64) *jobwardv1.CheckRequest {

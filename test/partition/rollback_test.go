@@ -65,28 +65,28 @@ func setBack(t *testing.T, atPDP, atSide plant) (stale, served bool) {
 	eventually(t, "an answer, or the refusal", func() bool {
 		v := judge(s.ask(token))
 		stale = v == allowed
-		return v != undecided || d.gone() || s.log.has("history")
-	}, s.log.tail)
+		return v != undecided || d.gone() || s.log.Has("history")
+	}, s.log.Tail)
 	if stale {
 		return stale, true
 	}
 	if atPDP.Deaf {
-		eventually(t, "the refusal", func() bool { return s.log.has("history") }, s.log.tail)
+		eventually(t, "the refusal", func() bool { return s.log.Has("history") }, s.log.Tail)
 		served = !d.gone()
 		return stale, served
 	}
 	select {
 	case <-d.exited:
 	case <-time.After(patience):
-		t.Errorf("the PDP goes on\n%s\n%s", d.log.tail(), s.log.tail())
+		t.Errorf("the PDP goes on\n%s\n%s", d.log.Tail(), s.log.Tail())
 		return stale, true
 	}
 	eventually(t, "nobody is answered any more", func() bool { return judge(fresh.ask(token)) == undecided })
 	if v := judge(s.ask(token)); v != undecided {
 		t.Errorf("the sidecar with the mark: %v", v)
 	}
-	if !d.log.has("the store was replaced by an older or another one") {
-		t.Errorf("the PDP does not say why:\n%s", d.log.tail())
+	if !d.log.Has("the store was replaced by an older or another one") {
+		t.Errorf("the PDP does not say why:\n%s", d.log.Tail())
 	}
 	return stale, false
 }

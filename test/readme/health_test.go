@@ -2,6 +2,7 @@ package readme
 
 import (
 	"bytes"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestHealth(t *testing.T) {
 	m.shell("go run ./sidecar")
 	health(m.addr[pdpAddr], cli.ExitOK, "projects")
 	eventually(t, func() bool { // the lease comes by itself
-		return cli.Main(t.Context(), []string{"health", "--address", m.addr[sidecarAddr]}, strings.NewReader(""), &output{}, &output{}) == cli.ExitOK
+		return cli.Main(t.Context(), []string{"health", "--address", m.addr[sidecarAddr]}, strings.NewReader(""), io.Discard, io.Discard) == cli.ExitOK
 	})
 	health(m.addr[sidecarAddr], cli.ExitOK, "sidecar, with a lease")
 }

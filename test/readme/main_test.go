@@ -1,7 +1,6 @@
 package readme
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,6 +21,7 @@ import (
 	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/pdp/pdpctl/cli"
 	sidecardaemon "github.com/jobward/jobward/sidecar/daemon"
+	"github.com/jobward/jobward/test/capture"
 )
 
 // patience is how long a test waits for what must come.
@@ -112,29 +111,11 @@ func copyFile(t *testing.T, from, to string) {
 	}
 }
 
-// output collects what is written, for readers in other goroutines.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 // process is a program that runs.
 type process struct {
 	t        *testing.T
 	cmd      *exec.Cmd
-	out, log output
+	out, log capture.Output
 	done     chan struct{} // closed when it has ended
 }
 

@@ -15,6 +15,7 @@ import (
 	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/pdp/pdpctl/cli"
 	sidecardaemon "github.com/jobward/jobward/sidecar/daemon"
+	"github.com/jobward/jobward/test/capture"
 )
 
 const path = "../../README.md"
@@ -124,7 +125,7 @@ func (m *terminal) shell(command string) string {
 func (m *terminal) run(program func(context.Context, []string, []string, io.Writer, io.Writer) int, args ...string) string {
 	m.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	var out, log output
+	var out, log capture.Output
 	done := make(chan int, 1)
 	go func() { done <- program(ctx, args, nil, &out, &log) }()
 	m.t.Cleanup(func() {

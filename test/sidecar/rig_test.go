@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/sidecar/daemon"
+	"github.com/jobward/jobward/test/capture"
 )
 
 // bePDP in the environment makes this test binary a PDP.
@@ -46,24 +45,6 @@ const (
 	dana      = 102
 )
 
-// output collects what is written, for readers in other goroutines.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
 func eventually(t *testing.T, what string, ok func() bool, otherwise ...func() string) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -84,7 +65,7 @@ type pdp struct {
 	at   string
 	args []string
 	cmd  *exec.Cmd
-	log  output
+	log  capture.Output
 	conn *grpc.ClientConn
 }
 
@@ -153,7 +134,7 @@ type side struct {
 	daemon.Addresses
 	t    *testing.T
 	dir  string
-	log  output
+	log  capture.Output
 	end  context.CancelFunc
 	done chan error
 	conn *grpc.ClientConn

@@ -16,6 +16,7 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/sidecar/pep"
+	"github.com/jobward/jobward/test/capture"
 	"github.com/jobward/jobward/test/certs"
 	"github.com/jobward/jobward/test/files"
 )
@@ -34,7 +35,7 @@ func securePDP(t *testing.T, dir, callers string, ca *certs.Authority) (addr str
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done, ready := make(chan error, 1), make(chan pdpdaemon.Addresses, 1)
-	var log output
+	var log capture.Output
 	go func() {
 		done <- pdpdaemon.Run(ctx, pdpdaemon.Options{Config: cfg, Stdout: io.Discard, Stderr: &log, Ready: func(a pdpdaemon.Addresses) { ready <- a }})
 	}()
@@ -111,7 +112,7 @@ keys:
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log output
+			var log capture.Output
 			cfg := pep.Config{
 				Addresses: []string{c.address}, TLS: c.tls, KeyFile: c.key, Name: "test", CallTimeout: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			}
