@@ -25,15 +25,19 @@ const plan = `
 3  sidecar/pep internal/hot internal/serving
 
 4  pdp/engine
-4  sidecar/grpccheck sidecar/extauthz sidecar/forwardauth sidecar/registry
+4  sidecar/grpccheck sidecar/gate
 
 5  pdp/server pdp/gitlab pdp/console
+5  sidecar/proxy sidecar/extauthz sidecar/forwardauth
 
-6  pdp/daemon pdp/pdpctl/... sidecar/daemon sidecar/pep/peptest
+6  sidecar/registry
+6  pdp/daemon pdp/pdpctl/... sidecar/pep/peptest
 
-7  pdp sidecar
+7  sidecar/daemon
 
-8  internal/floors test/...
+8  pdp sidecar
+
+9  internal/floors test/...
 `
 
 // building finds the floor of a package, and the row of the plan that gave it.
@@ -162,10 +166,10 @@ func TestFloorsCatches(t *testing.T) {
 		{"pdp to sidecar", map[string]string{"pdp/daemon/a.go": imports("daemon", "sidecar/route")}, "the PDP knows no sidecar"},
 		{"test/ to both", map[string]string{"test/model/a.go": imports("model", "sidecar/daemon"), "test/model/b.go": imports("model", "pdp/daemon")}, ""},
 		{"a low test to a helper", map[string]string{"internal/identity/a_test.go": imports("identity", "test/certs"), "pdp/state/a_test.go": imports("state", "test/certs")}, ""},
-		{"a low test to a suite", map[string]string{"pdp/state/a_test.go": imports("state", "test/model")}, "(floor 2) imports test/model (floor 8)"},
+		{"a low test to a suite", map[string]string{"pdp/state/a_test.go": imports("state", "test/model")}, "(floor 2) imports test/model (floor 9)"},
 		{"a suite to a helper", map[string]string{"test/model/a.go": imports("model", "test/certs")}, ""},
 		{"a helper to what it helps", map[string]string{"test/certs/a.go": imports("certs", "pdp/state")}, "test/certs (floor 0) imports pdp/state (floor 2)"},
-		{"a helper to a suite", map[string]string{"test/certs/a.go": imports("certs", "test/model")}, "test/certs (floor 0) imports test/model (floor 8)"},
+		{"a helper to a suite", map[string]string{"test/certs/a.go": imports("certs", "test/model")}, "test/certs (floor 0) imports test/model (floor 9)"},
 		{"a helper to its neighbour", map[string]string{"test/certs/a.go": imports("certs", "test/files")}, "(floor 0) imports test/files (floor 0)"},
 	})
 }

@@ -59,6 +59,13 @@ type Digest [32]byte
 // IsZero reports whether d stands for a text that is not a job token.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
+// Nobody stands for no token at all: a question with it asks what an anonymous visitor
+// may do. No text has this digest.
+var Nobody = Digest{
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+}
+
 // String gives the first eight hexadecimal digits, enough to find a token's
 // records by and useless for anything else.
 func (d Digest) String() string { return hex.EncodeToString(d[:4]) }
