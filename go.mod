@@ -19,6 +19,8 @@ require (
 	github.com/alecthomas/kong v1.17.0 // commands and settings from one struct: flag, environment, file
 	github.com/anishathalye/porcupine v1.3.0 // tests: histories of the real programs are checked against a model
 	github.com/dgraph-io/badger/v4 v4.9.6 // the embedded store
+	github.com/envoyproxy/go-control-plane/envoy v1.40.0 // the messages of Envoy's ext_authz
+	github.com/go-jose/go-jose/v4 v4.1.9 // signed tokens of the container registry, and JWKS
 	github.com/goccy/go-yaml v1.19.2 // settings, callers and scenario files
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // recovery, selector and validation around control calls
 	github.com/prometheus/client_golang v1.25.0 // the registry and handler behind /metrics, and runtime metrics
@@ -46,8 +48,11 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2 // indirect
 	github.com/dgraph-io/ristretto/v2 v2.2.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/envoyproxy/go-control-plane v0.14.0 // indirect
+	github.com/envoyproxy/protoc-gen-validate v1.3.3 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/flatbuffers v25.2.10+incompatible // indirect
@@ -55,6 +60,7 @@ require (
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/klauspost/compress v1.20.1 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
+	github.com/planetscale/vtprotobuf v0.6.1-0.20240319094008-0393e58bdf10 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
