@@ -2,6 +2,7 @@ package readme
 
 import (
 	"encoding/json"
+	"github.com/jobward/jobward/test/programs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +36,8 @@ type shown struct {
 
 // demonstration is a "pdpctl demo" that runs. Its files are in a directory of its own.
 type demonstration struct {
-	*process
+	*programs.Process
+	t   *testing.T
 	tmp string
 }
 
@@ -47,25 +49,25 @@ func demo(t *testing.T, from string, programNames []string, args ...string) demo
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(tmp) })
-	bin := programs(t, programNames...)
+	bin := programs.Dir(t, programNames...)
 	command := []string{"demo"}
 	for _, a := range args {
 		command = append(command, strings.ReplaceAll(a, "BIN", bin))
 	}
-	return demonstration{launch(t, from, []string{"TMPDIR=" + tmp}, filepath.Join(bin, "pdpctl"), command...), tmp}
+	return demonstration{programs.Launch(t, from, []string{"TMPDIR=" + tmp}, filepath.Join(bin, "pdpctl"), command...), t, tmp}
 }
 
 // ends wants an exit code, words, and nothing left behind.
 func (d demonstration) ends(code int, words ...string) {
 	d.t.Helper()
-	got := d.end()
+	got := d.End()
 	for _, w := range words {
-		if !strings.Contains(d.out.String()+d.log.String(), w) {
-			d.t.Errorf("no %q in\n%s%s", w, &d.out, &d.log)
+		if !strings.Contains(d.Out.String()+d.Log.String(), w) {
+			d.t.Errorf("no %q in\n%s%s", w, d.Out.String(), d.Log.String())
 		}
 	}
 	if got != code {
-		d.t.Errorf("code %d, want %d\n%s%s", got, code, &d.out, &d.log)
+		d.t.Errorf("code %d, want %d\n%s%s", got, code, d.Out.String(), d.Log.String())
 	}
 	if left, err := os.ReadDir(d.tmp); err != nil || len(left) > 0 {
 		d.t.Errorf("there is left: %v %v", left, err)
@@ -99,11 +101,11 @@ func TestDemo(t *testing.T) {
 	d := demo(t, t.TempDir(), []string{"pdp", "sidecar", "pdpctl"}, "-o", "json")
 	d.ends(0)
 	var r shown
-	if err := json.Unmarshal([]byte(d.out.String()), &r); err != nil {
-		t.Fatalf("%v\n%s", err, &d.out)
+	if err := json.Unmarshal([]byte(d.Out.String()), &r); err != nil {
+		t.Fatalf("%v\n%s", err, d.Out.String())
 	}
 	if len(r.Cached) != 2 || r.Revoked == nil || r.Frozen == nil || len(r.Revoked.Sidecars) != 2 || len(r.Frozen.Sidecars) != 2 {
-		t.Fatalf("parts are missing:\n%s", &d.out)
+		t.Fatalf("parts are missing:\n%s", d.Out.String())
 	}
 	for _, c := range r.Cached {
 		if c.FirstCached || c.AgainCached == 0 {
@@ -138,8 +140,8 @@ func TestDemo(t *testing.T) {
 func TestDemoSees(t *testing.T) {
 	d := demo(t, t.TempDir(), []string{"pdp", "credulous", "pdpctl"}, "--quick", "--sidecar=BIN/credulous")
 	d.ends(1, "BROKEN")
-	if strings.Contains(d.out.String(), "\n0 stale allows") {
-		t.Errorf("none counted:\n%s", &d.out)
+	if strings.Contains(d.Out.String(), "\n0 stale allows") {
+		t.Errorf("none counted:\n%s", d.Out.String())
 	}
 }
 
@@ -155,8 +157,8 @@ func TestDemoRefuses(t *testing.T) {
 func TestDemoInterrupted(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		d := demo(t, t.TempDir(), []string{"pdp", "sidecar", "pdpctl"})
-		d.says("Revoke waits")
-		d.cmd.Process.Signal(sig)
+		d.Says("Revoke waits")
+		d.Cmd.Process.Signal(sig)
 		d.ends(2, "interrupted")
 	}
 }
@@ -167,13 +169,13 @@ func TestDemoKilled(t *testing.T) {
 		t.Skip("elsewhere the kernel does not end the children of a process that is killed")
 	}
 	d := demo(t, t.TempDir(), []string{"pdp", "sidecar", "pdpctl"})
-	d.says("Revoke waits")
+	d.Says("Revoke waits")
 	if len(running(t, d.tmp)) != 3 {
 		t.Errorf("not three processes: %q", running(t, d.tmp))
 	}
-	d.cmd.Process.Kill()
-	d.end()
-	eventually(t, func() bool { return len(running(t, d.tmp)) == 0 })
+	d.Cmd.Process.Kill()
+	d.End()
+	programs.Eventually(t, "every process has ended", func() bool { return len(running(t, d.tmp)) == 0 })
 }
 
 // TestDemoBuilds: in a checkout the programs are built when they do not stand beside pdpctl.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jobward/jobward/pdp/pdpctl/cli"
 	sidecardaemon "github.com/jobward/jobward/sidecar/daemon"
+	"github.com/jobward/jobward/test/programs"
 )
 
 // TestHealth: "pdpctl health" says what it found at an address, and what that is short of.
@@ -29,7 +30,7 @@ func TestHealth(t *testing.T) {
 	m.shell("go run ./pdp")
 	m.shell("go run ./sidecar")
 	health(m.addr[pdpAddr], cli.ExitOK, "projects")
-	eventually(t, func() bool { // the lease comes by itself
+	programs.Eventually(t, "a lease", func() bool { // the lease comes by itself
 		return cli.Main(t.Context(), []string{"health", "--address", m.addr[sidecarAddr]}, strings.NewReader(""), io.Discard, io.Discard) == cli.ExitOK
 	})
 	health(m.addr[sidecarAddr], cli.ExitOK, "sidecar, with a lease")

@@ -16,6 +16,7 @@ import (
 	"github.com/jobward/jobward/pdp/pdpctl/cli"
 	sidecardaemon "github.com/jobward/jobward/sidecar/daemon"
 	"github.com/jobward/jobward/test/capture"
+	"github.com/jobward/jobward/test/programs"
 )
 
 const path = "../../README.md"
@@ -91,11 +92,11 @@ func (m *terminal) shell(command string) string {
 		m.taken(said, sidecarAddr)
 		return m.usual(said)
 	case "go run ./pdp/pdpctl demo":
-		p := launch(m.t, m.home, nil, filepath.Join(programs(m.t, "pdp", "sidecar", "pdpctl"), "pdpctl"), "demo")
-		if code := p.end(); code != 0 {
-			m.t.Errorf("the demonstration ended with %d: %s", code, &p.log)
+		p := programs.Launch(m.t, m.home, nil, filepath.Join(programs.Dir(m.t, "pdp", "sidecar", "pdpctl"), "pdpctl"), "demo")
+		if code := p.End(); code != 0 {
+			m.t.Errorf("the demonstration ended with %d: %s", code, p.Log.String())
 		}
-		return "go build ./pdp ./sidecar\n" + p.out.String() // TestDemoBuilds sees that it says and does this
+		return "go build ./pdp ./sidecar\n" + p.Out.String() // TestDemoBuilds sees that it says and does this
 	case "go build -o bin/ ./pdp/pdpctl":
 		return "" // it is linked into this test
 	}
@@ -135,7 +136,7 @@ func (m *terminal) run(program func(context.Context, []string, []string, io.Writ
 		}
 	})
 	const last = "Ctrl-C stops it.\n"
-	eventually(m.t, func() bool { return strings.HasSuffix(out.String(), last) || len(done) > 0 })
+	programs.Eventually(m.t, last, func() bool { return strings.HasSuffix(out.String(), last) || len(done) > 0 })
 	if len(done) > 0 {
 		m.t.Fatalf("it did not start: %s", &log)
 	}
