@@ -93,25 +93,34 @@ func (g *Guard) admit(ctx context.Context, w Wanted, err error) (context.Context
 	if g.Logger != nil {
 		g.Logger.DebugContext(ctx, "refused", "reason", d.Reason, "job", d.Job, "source", d.Source, "target", d.Target, "permission", w.Permission, "revision", d.Revision)
 	}
-	return ctx, &refusal{refusalOf(&d), d.Reason}
+	return ctx, &refusal{Refusal(&d), d.Reason}
 }
 
-// refusalOf says how a denial looks from outside (SEMANTICS §§0.4, 15): as if the target
+// Refusal says how a denial looks from outside (SEMANTICS §§0.4, 15): as if the target
 // did not exist, unless the answer shows that the user may see it or is not about it.
-func refusalOf(d *authz.Decision) *authz.Error {
+// The kinds are KindUnauthenticated, KindUnavailable, KindForbidden and KindNotFound.
+func Refusal(d *authz.Decision) *authz.Error {
 	switch r := d.Reason; {
 	case r.Dead():
 		return authz.Errorf(authz.KindUnauthenticated, "TOKEN_DEAD", "the job token is not valid, or its job has ended")
 	case r == authz.LeaseLapsed:
 		return authz.Errorf(authz.KindUnavailable, "LEASE_LAPSED", "it could not be decided; try again")
-	case r >= authz.UserMissing && r <= authz.UserPendingApproval,
-		r == authz.LimitedPermission, r == authz.LimitedTarget, r == authz.PermissionUnknown, r == authz.SurfaceClosed:
+	case OfCaller(r):
 		return authz.Errorf(authz.KindForbidden, "FORBIDDEN", "the job may not do this")
 	case d.Role > authz.RoleMinimal, r == authz.PublicSetOnly, d.Target != 0 && d.Target == d.Source:
 		return authz.Errorf(authz.KindForbidden, "FORBIDDEN", "the job may not do this on the project")
 	}
 	return authz.Errorf(authz.KindNotFound, "NOT_FOUND", "there is no such project")
 }
+
+// OfCaller reports whether a denial is about the user, what the job limited itself to, or the question, and not about the target: the answer
+// would be the same for a project that does not exist.
+func OfCaller(r authz.Reason) bool {
+	return UserRefused(r) || r == authz.LimitedPermission || r == authz.LimitedTarget || r == authz.PermissionUnknown || r == authz.SurfaceClosed
+}
+
+// UserRefused reports whether a denial is about the state of the user who caused the job (SEMANTICS §6.2).
+func UserRefused(r authz.Reason) bool { return r >= authz.UserMissing && r <= authz.UserPendingApproval }
 
 // Handler serves with next the requests that a job token allows: 401 without a live
 // token, 404 where the target may not be seen, 403 where it may, 503 when nothing could
