@@ -103,6 +103,7 @@ type callersFile struct {
 		Name   string   `yaml:"name"`
 		SHA256 string   `yaml:"sha256"`
 		Roles  []string `yaml:"roles"`
+		User   *int64   `yaml:"user"`
 	} `yaml:"keys"`
 }
 
@@ -141,8 +142,12 @@ func parseCallers(data []byte) (*table, error) {
 		if err == nil {
 			err = checkKeyName(row.Name, names)
 		}
+		p := Principal{Name: "key:" + row.Name, Roles: roles}
+		if err == nil && row.User != nil {
+			p.User, err = *row.User, CheckUser(*row.User, roles)
+		}
 		if err == nil {
-			err = t.addKey(row.SHA256, Principal{Name: "key:" + row.Name, Roles: roles})
+			err = t.addKey(row.SHA256, p)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("keys row %d (%s) %w", i+1, row.Name, err)
@@ -212,6 +217,21 @@ func parseRoles(names []string) (RoleSet, error) {
 		roles |= Roles(r)
 	}
 	return roles, nil
+}
+
+// maxUser is the largest id of a user: the largest integer that every JSON reader keeps exactly.
+const maxUser = 1<<53 - 1
+
+// CheckUser judges the user of a key. It goes with the role of a maintainer alone: whoever holds the key may do what that user may, and nothing that is asked
+// of a caller itself.
+func CheckUser(user int64, roles RoleSet) error {
+	switch {
+	case user < 1 || user > maxUser:
+		return fmt.Errorf("has the user %d; write the forge's number of a user, 1 to %d", user, maxUser)
+	case roles != Roles(Maintainer):
+		return fmt.Errorf("has a user and the roles: %v; a key that acts for one user has the role maintainer and no other", roles)
+	}
+	return nil
 }
 
 // checkKeyName keeps names apart from SPIFFE ids and readable in a log.

@@ -53,7 +53,7 @@ keys:
 	}
 	runner := state(uris("spiffe://forge.example/runner/7"))
 	unverified := &tls.ConnectionState{PeerCertificates: runner.PeerCertificates}
-	ci := Principal{"key:ci-1", Roles(Admin, Service)}
+	ci := Principal{Name: "key:ci-1", Roles: Roles(Admin, Service)}
 	for name, row := range map[string]struct {
 		state  *tls.ConnectionState
 		header []string
@@ -63,9 +63,9 @@ keys:
 	}{
 		"nothing":                 {nil, nil, Principal{}, ErrNoCredentials, "Bearer KEY"},
 		"TLS, no certificate":     {&tls.ConnectionState{}, nil, Principal{}, ErrNoCredentials, ""},
-		"certificate":             {runner, nil, Principal{"spiffe://forge.example/runner/7", Roles(Runner)}, nil, ""},
-		"exact":                   {state(uris("spiffe://forge.example/sync")), nil, Principal{"spiffe://forge.example/sync", Roles(Directory, Maintainer)}, nil, ""},
-		"no row":                  {state(uris("spiffe://forge.example/other")), nil, Principal{"spiffe://forge.example/other", 0}, nil, ""},
+		"certificate":             {runner, nil, Principal{Name: "spiffe://forge.example/runner/7", Roles: Roles(Runner)}, nil, ""},
+		"exact":                   {state(uris("spiffe://forge.example/sync")), nil, Principal{Name: "spiffe://forge.example/sync", Roles: Roles(Directory, Maintainer)}, nil, ""},
+		"no row":                  {state(uris("spiffe://forge.example/other")), nil, Principal{Name: "spiffe://forge.example/other", Roles: 0}, nil, ""},
 		"no SAN":                  {state(), nil, Principal{}, ErrBadCredentials, "0 URI names"},
 		"two SANs":                {state(uris("spiffe://forge.example/sync", "spiffe://forge.example/runner/7")), nil, Principal{}, ErrBadCredentials, "2 URI names"},
 		"https SAN":               {state(uris("https://forge.example/sync")), nil, Principal{}, ErrBadCredentials, "spiffe://TRUST"},
@@ -122,6 +122,13 @@ func TestCallersFileRefused(t *testing.T) {
 		"name odd":        {string(keysFile("'spiffe://a/b'", hash)), "has ':' in its name"},
 		"name twice":      {string(keysFile("a", hash)) + "- {name: a, sha256: " + other + ", roles: [admin]}\n", "keys row 2 (a) has a name that is there twice"},
 		"key twice":       {string(keysFile("a", hash)) + "- {name: b, sha256: " + hash + ", roles: [admin]}\n", "keys row 2 (b) has the same key as a"},
+		"user zero":       {keyOf(hash, "maintainer", "0"), "has the user 0"},
+		"user negative":   {keyOf(hash, "maintainer", "-1"), "has the user -1"},
+		"user too large":  {keyOf(hash, "maintainer", "9007199254740992"), "1 to 9007199254740991"},
+		"user a name":     {keyOf(hash, "maintainer", "dana"), "[2:"},
+		"user and admin":  {keyOf(hash, "admin", "5"), "the role maintainer and no other"},
+		"user and two":    {keyOf(hash, "'maintainer, admin'", "5"), "no role is called"},
+		"user and both":   {keyOf(hash, "maintainer, admin", "5"), "the role maintainer and no other"},
 		"hash missing":    {"keys:\n- {name: a, roles: [admin]}\n", "needs a sha256"},
 		"hash short":      {string(keysFile("a", hash[2:])), "64 hexadecimal digits"},
 		"hash not hex":    {string(keysFile("a", "x"+hash[1:])), "64 hexadecimal digits"},
@@ -149,6 +156,26 @@ func TestCallersFileRefused(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), secret[:10]) {
 			t.Errorf("%s: the error holds the secret: %v", name, err)
+		}
+	}
+}
+
+// keyOf is a callers file with one key that acts for a user.
+func keyOf(hash, roles, user string) string {
+	return "keys:\n- {name: a, sha256: " + hash + ", roles: [" + roles + "], user: " + user + "}\n"
+}
+
+// TestKeyOfAUser: the user of the row is the user of the principal, and without one there is none.
+func TestKeyOfAUser(t *testing.T) {
+	key, hash := NewKey()
+	for text, want := range map[string]int64{keyOf(hash, "maintainer", "103"): 103, string(keysFile("a", hash)): 0} {
+		table, err := parseCallers([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest, _ := keyDigest(key)
+		if got := table.keys[digest]; got.User != want || got.Name != "key:a" {
+			t.Errorf("%s: %+v, want user %d", text, got, want)
 		}
 	}
 }

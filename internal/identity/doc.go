@@ -17,6 +17,12 @@
 //	  - name: forge-sync
 //	    sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef
 //	    roles: [directory, maintainer]
+//	  - name: terraform
+//	    sha256: 1f0c4a8b3ba1cc1d9ae0b0ef1c6dd7ae8e0a5ac5a1a4d2cf2b4b3f2d1e0c9b8a
+//	    roles: [maintainer]
+//	    user: 103                              # acts for this user and nobody else, by the REST API alone
+//
+// A key with a user can do what that user can do. Package server lets it in nowhere: a maintainer's key there names any user, and this one must not.
 //
 // Rows only add: an id that several rows name has the roles of all of them. There is no order and no exception.
 //

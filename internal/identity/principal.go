@@ -13,6 +13,8 @@ type Principal struct {
 	Name string
 	// Roles is empty for a caller that is known and may do nothing.
 	Roles RoleSet
+	// User is the one user that the caller's key acts for, by the forge's number; zero for a caller that acts for itself, or for users whom it names.
+	User int64
 }
 
 // Authenticator tells who makes a call. Implementations are [Callers] and [Development]; both are safe for concurrent use.

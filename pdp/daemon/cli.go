@@ -34,6 +34,7 @@ type commands struct {
 type newKey struct {
 	Name string   `arg:"" help:"Name of the caller: 1 to 64 letters, digits, dots, dashes and underscores."`
 	Role []string `required:"" placeholder:"ROLE" help:"Roles of the caller, with commas: ${roles}."`
+	User int64    `placeholder:"ID" help:"The one user that the key acts for, by the REST API: goes with the role maintainer alone."`
 }
 
 // Validate is called by kong.
@@ -41,9 +42,17 @@ func (n *newKey) Validate() error {
 	if !regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`).MatchString(n.Name) {
 		return fmt.Errorf("the name of a key has 1 to 64 letters, digits, dots, dashes and underscores, not %q", n.Name)
 	}
+	var roles identity.RoleSet
 	for _, name := range n.Role {
-		if _, err := identity.ParseRole(name); err != nil {
+		r, err := identity.ParseRole(name)
+		if err != nil {
 			return err
+		}
+		roles |= identity.Roles(r)
+	}
+	if n.User != 0 {
+		if err := identity.CheckUser(n.User, roles); err != nil {
+			return fmt.Errorf("the key %s %w", n.Name, err)
 		}
 	}
 	return nil
@@ -124,6 +133,10 @@ func parse(args, environ []string, stdout io.Writer) (*commands, string, []setti
 // run makes a key. It is on standard output and nowhere else.
 func (n *newKey) run(stdout io.Writer) error {
 	key, hash := identity.NewKey()
+	user := ""
+	if n.User != 0 {
+		user = fmt.Sprintf("    user: %d\n", n.User)
+	}
 	_, err := fmt.Fprintf(stdout, `%s
 
 That is the key. It is shown this once; give it to %s and to nobody else. For the callers file, under "keys:":
@@ -131,6 +144,6 @@ That is the key. It is shown this once; give it to %s and to nobody else. For th
   - name: %s
     sha256: %s
     roles: [%s]
-`, key, n.Name, n.Name, hash, strings.Join(n.Role, ", "))
+%s`, key, n.Name, n.Name, hash, strings.Join(n.Role, ", "), user)
 	return err
 }

@@ -71,10 +71,26 @@ func TestNewKey(t *testing.T) {
 	if want := identity.Roles(identity.Directory, identity.Maintainer); err != nil || who.Name != "key:forge-sync" || who.Roles != want {
 		t.Errorf("the key is that of %v, %v", who, err)
 	}
-	for _, args := range [][]string{{}, {"a b", "--role=admin"}, {"x"}, {"x", "--role=boss"}, {"", "--role=admin"}} {
+	for _, args := range [][]string{{"x", "--role=admin", "--user=5"}, {"x", "--role=maintainer", "--user=-5"}, {"x", "--role=maintainer", "--user=dana"}, {}, {"a b", "--role=admin"}, {"x"}, {"x", "--role=boss"}, {"", "--role=admin"}} {
 		if code, out, _ := pdp(nil, append([]string{"keys", "new"}, args...)...); code != settings.ExitRefused || out != "" {
 			t.Errorf("%q: code %d, printed %q", args, code, out)
 		}
+	}
+}
+
+// TestNewKeyOfAUser: the row that is printed makes the key that user's.
+func TestNewKeyOfAUser(t *testing.T) {
+	code, out, errs := pdp(nil, "keys", "new", "terraform", "--role=maintainer", "--user=103")
+	if code != settings.ExitOK {
+		t.Fatal(errs)
+	}
+	key, row, _ := strings.Cut(out, "\n")
+	callers, err := identity.LoadCallers(files.Write(t, filepath.Join(t.TempDir(), "callers.yaml"), "keys:\n"+row[strings.Index(row, "  - name:"):], 0o600))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if who, err := callers.Authenticate(nil, []string{"Bearer " + key}); err != nil || who.User != 103 {
+		t.Errorf("the key is that of %+v, %v", who, err)
 	}
 }
 

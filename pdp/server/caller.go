@@ -30,6 +30,10 @@ func (s *Server) admit(ctx context.Context, d *door) (identity.Principal, error)
 	if err != nil {
 		return p, err
 	}
+	if p.User != 0 {
+		return p, authz.Errorf(authz.KindForbidden, wire.CodeRoleForbidden,
+			"%s acts for user %d and nobody else, by the REST API alone: here callers name the user that they act for", p.Name, p.User)
+	}
 	if !p.Roles.Meets(d.roles) {
 		return p, authz.Errorf(authz.KindForbidden, wire.CodeRoleForbidden,
 			"%s has the roles: %v; to call %s one of these is needed: %v", p.Name, p.Roles, d.name(), d.roles)

@@ -185,3 +185,26 @@ func BenchmarkCaller(b *testing.B) {
 		}
 	})
 }
+
+// keyOfAUser takes everybody for the key of one user.
+type keyOfAUser struct{}
+
+func (keyOfAUser) Authenticate(*tls.ConnectionState, []string) (identity.Principal, error) {
+	return identity.Principal{Name: "key:terraform", Roles: identity.Roles(identity.Maintainer), User: maintainer}, nil
+}
+
+// TestKeyOfAUser: such a key must not name any user, so it opens no door here but those that are open to all.
+func TestKeyOfAUser(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Callers = keyOfAUser{} })
+	for _, user := range []int64{0, maintainer, admin} {
+		_, err := r.allowlists.GetAllowlist(t.Context(), &jobwardv1.GetAllowlistRequest{ProjectId: app, ActingUserId: user})
+		if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "REST API") {
+			t.Errorf("user %d: %v", user, err)
+		}
+	}
+	for _, d := range doors() {
+		if _, err := r.server.admit(t.Context(), d); (err == nil) != d.open {
+			t.Errorf("%s: %v", d.name(), err)
+		}
+	}
+}
