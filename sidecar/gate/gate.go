@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
+	"sync"
 
+	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/sidecar/pep"
 	"github.com/jobward/jobward/sidecar/route"
@@ -36,7 +38,7 @@ const (
 	Deny
 )
 
-// Gate judges requests. Its fields are set before the first one and not changed afterwards.
+// Gate judges requests. Its fields are set before the first one and not changed afterwards; it is safe for concurrent use and not copied.
 type Gate struct {
 	// Asker is asked; it must be set.
 	Asker pep.Asker
@@ -44,10 +46,17 @@ type Gate struct {
 	Routes *route.Table
 	// WithoutToken says what becomes of requests without a token.
 	WithoutToken WithoutToken
+	// Owner finds the project of routes whose target is [route.Owner]. An error of KindNotFound says that nothing owns what is asked for; any
+	// other leaves the request undecided. Nil: such routes are refused as if nothing did, and the log says so once. See [AskOwner].
+	Owner func(context.Context, *Request, route.Match) (authz.Target, error)
 	// Tell puts the reason of a refusal into the header Jobward-Reason of the answer.
 	Tell bool
 	// Logger takes each refusal at Debug with its reason and route, never with a token, a query or a path; nil logs nothing.
 	Logger *slog.Logger
+	// Counts counts verdicts; nil counts nothing.
+	Counts *Counts
+
+	ownerless sync.Once // the log was told that Owner is missing
 }
 
 // Verdict is what becomes of one request.
@@ -60,12 +69,13 @@ type Verdict struct {
 	Identity pep.Identity
 	// Question is what was asked, so that it can be asked again while the request is under way; its Token is zero where nothing was asked.
 	Question authz.Request
-	// Query is the raw query without job tokens, for what is passed on and logged.
+	// Query is the raw query without job tokens, for what is passed on and logged. All other bytes, and their order, are as they were.
 	Query string
 	// DropAuthorization tells that the Authorization header held a job token and must not be passed on. The headers in Stripped never are.
 	DropAuthorization bool
 
-	// Of a refusal: the reason (ReasonNone when it was not decided), and how it looks: status, headers by name and value, and body.
+	// Of a refusal: the reason (ReasonNone when it was not decided), and how it looks: status, headers by name and value, and body. The
+	// slice is read only.
 	Reason      authz.Reason
 	Status      int
 	Header      [][2]string
@@ -73,7 +83,155 @@ type Verdict struct {
 	Body        string
 }
 
+// ownJob is the permission that any live token has.
+const ownJob authz.Permission = "read_own_job"
+
 // Judge decides one request. It never fails: what cannot be decided is a refusal with 503.
 func (g *Gate) Judge(ctx context.Context, r *Request) Verdict {
-	panic("not made yet")
+	var v Verdict
+	m, err := g.Routes.Match(&r.Request)
+	var carriers route.Carriers
+	if err == nil {
+		v.Route, carriers = m.Route, m.Route.Carriers
+	}
+	s := g.look(r, carriers)
+	v.Query, v.DropAuthorization = s.query, s.ours
+	var o Outcome
+	switch {
+	case err != nil:
+		o = unrouted(err)
+	case s.overrides && (s.token != "" || g.WithoutToken != Pass): // with Pass the service guards itself against people
+		o = Overridden
+	case s.private:
+		o, v.Reason = Dead, authz.TokenUnknown
+	case s.two:
+		o = Ambiguous
+	case m.Route.Open:
+		o = AllowedToAll
+	case s.token == "":
+		o = g.anonymous(ctx, r, m, &v)
+	case len(s.token) > token.MaxLen:
+		o, v.Reason = Dead, authz.TokenUnknown
+	default:
+		o = g.job(ctx, r, m, s.token, &v)
+	}
+	g.finish(ctx, &v, o)
+	return v
+}
+
+func unrouted(err error) Outcome {
+	switch authz.KindOf(err) {
+	case authz.KindNotFound:
+		return Unrouted
+	case authz.KindInvalid:
+		return BadRequest
+	}
+	return Undecided
+}
+
+// anonymous decides a request without a job token.
+func (g *Gate) anonymous(ctx context.Context, r *Request, m route.Match, v *Verdict) Outcome {
+	switch g.WithoutToken {
+	case Judge:
+	case Pass:
+		return Passed
+	default:
+		return NoToken
+	}
+	if m.Route.Target == route.OwnJob || m.Route.Target == route.ThatJob {
+		return NoToken // nobody has no job
+	}
+	target, o := g.target(ctx, r, m)
+	switch o {
+	case Allowed:
+	case NotFound:
+		return NoToken // as for what is there and not public
+	default:
+		return o
+	}
+	v.Question = authz.Request{Token: authz.Nobody, Target: target, Permission: m.Route.Permission, Surface: m.Route.Surface}
+	d, err := g.Asker.Check(ctx, v.Question)
+	if err != nil {
+		return undecided(err)
+	}
+	g.Counts.decided(&d)
+	v.Reason = d.Reason
+	switch {
+	case d.Allow:
+		return AllowedAnonymous
+	case d.Reason == authz.LeaseLapsed:
+		return Undecided
+	}
+	return NoToken
+}
+
+// job decides a request with a job token.
+func (g *Gate) job(ctx context.Context, r *Request, m route.Match, text string, v *Verdict) Outcome {
+	v.Question = authz.Request{Token: g.Asker.Digest(text), Permission: m.Route.Permission, Surface: m.Route.Surface}
+	target, o := g.target(ctx, r, m)
+	switch o {
+	case Allowed:
+		v.Question.Target = target
+	case NotFound: // is the token alive? Dead is dead, whatever is asked for.
+		v.Question.Permission, v.Question.Surface = ownJob, authz.SurfaceDefault
+	default:
+		return o
+	}
+	d, err := g.Asker.Check(ctx, v.Question)
+	if err != nil {
+		return undecided(err)
+	}
+	g.Counts.decided(&d)
+	v.Reason = d.Reason
+	switch {
+	case d.Allow && o == NotFound:
+		v.Reason = authz.TargetNotFound
+		return NotFound
+	case d.Allow && m.Route.Target == route.ThatJob && d.Job != m.Job:
+		v.Reason = authz.ReasonNone // the PDP has refused nothing
+		return Forbidden
+	case d.Allow:
+		v.Identity = pep.Identity{Job: d.Job, Source: d.Source, User: d.User, Target: d.Target}
+		return Allowed
+	}
+	switch pep.Refusal(&d).Kind {
+	case authz.KindUnauthenticated:
+		return Dead
+	case authz.KindForbidden:
+		if pep.UserRefused(d.Reason) {
+			return UserRefused
+		}
+		if pep.OfCaller(d.Reason) {
+			return CallerRefused
+		}
+		return Forbidden
+	case authz.KindNotFound:
+		return NotFound
+	}
+	return Undecided
+}
+
+// undecided sorts the errors of an Asker: a question that cannot be asked is the client's fault, everything else is nobody's answer.
+func undecided(err error) Outcome {
+	if authz.KindOf(err) == authz.KindInvalid {
+		return BadRequest
+	}
+	return Undecided
+}
+
+// finish words a verdict, counts it, and tells the log.
+func (g *Gate) finish(ctx context.Context, v *Verdict, o Outcome) {
+	g.Counts.judged(o)
+	if o.allows() {
+		v.Allow, v.Reason = true, authz.ReasonNone
+		return
+	}
+	g.word(v, o)
+	if g.Logger != nil && g.Logger.Enabled(ctx, slog.LevelDebug) {
+		name := "none"
+		if v.Route != nil {
+			name = v.Route.Name
+		}
+		g.Logger.DebugContext(ctx, "refused", "outcome", o, "reason", v.Reason, "route", name, "status", v.Status)
+	}
 }
