@@ -63,6 +63,10 @@ const (
 	AllowedListOff
 	AllowedExempt
 
+	// A question that showed no token (Nobody), refused where one could have helped. It
+	// stands here because numbers that have crossed a wire are never given out again.
+	TokenMissing
+
 	numReasons
 )
 
@@ -110,13 +114,15 @@ var reasons = [numReasons]struct{ name, text string }{
 	AllowedListed:       {"allowed_listed", "the target's allowlist lets the source in, and the user's role"},
 	AllowedListOff:      {"allowed_list_off", "the target's allowlist is off, and the user's role"},
 	AllowedExempt:       {"allowed_exempt", "allowlists do not apply to this target, and the user's role"},
+	TokenMissing:        {"token_missing", "no job token was shown, and this is not open to everybody"},
 }
 
 // Allows reports whether the reason is that of an allow.
-func (r Reason) Allows() bool { return r >= AllowedOwnJob && r < numReasons }
+func (r Reason) Allows() bool { return r >= AllowedOwnJob && r <= AllowedExempt }
 
 // Dead reports whether the reason is that of a token which opens nothing anywhere:
-// to the outside such a refusal is 401, even on public data (SEMANTICS §0.4).
+// to the outside such a refusal is 401, even on public data (SEMANTICS §0.4). So is
+// [TokenMissing], which is no token's.
 func (r Reason) Dead() bool { return r >= TokenMalformed && r <= SourceGone }
 
 // String gives the stable snake_case name.

@@ -20,7 +20,7 @@ type Target struct {
 // Request is one question about one token.
 type Request struct {
 	// Token is the digest of the token shown. The zero digest says that what was
-	// shown is no job token.
+	// shown is no job token, [Nobody] that nothing was shown.
 	Token Digest
 	// Target is the project asked for.
 	Target Target
@@ -40,10 +40,12 @@ type Decision struct {
 	Revision Revision
 	// ValidFor bounds the answer by the token's own end (its timeout, or its
 	// heartbeat term), counted from when the question was asked. It is zero when no
-	// live token was found. It is no permission to cache: that needs a lease.
+	// live token was found, and [VisitorTerm] for [Nobody], whom no end bounds. It is no
+	// permission to cache: that needs a lease.
 	ValidFor time.Duration
 
-	// Job, Source and User tell whose token it was; zero when that was not found.
+	// Job, Source and User tell whose token it was; zero when that was not found, and for
+	// [Nobody].
 	Job    JobID
 	Source ProjectID
 	User   UserID
@@ -77,6 +79,11 @@ type Decision struct {
 	// that it rests on has changed since, up to what the cache has applied.
 	Cached bool
 }
+
+// VisitorTerm is the ValidFor of every answer about [Nobody]. There is no token that
+// could end, so this bounds nothing; it is long, and a caller that expects an end of
+// every allow has one.
+const VisitorTerm = 24 * time.Hour
 
 // Decider answers questions about job tokens. The engine of a PDP, a client of
 // one, a cache beside a service and the fakes of tests all are Deciders.

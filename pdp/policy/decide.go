@@ -92,20 +92,26 @@ func (k *Walk) run(w World, req *authz.Request, now authz.Stamp, rec *recorder) 
 		w: w, req: *req, now: now, rec: rec, groups: k.groups[:0], tgtGr: k.tgtGr[:0],
 		dec: authz.Decision{Revision: w.Revision(), Keys: k.dec.Keys[:0]},
 	}
-	verdict := authz.ReasonNone
+	verdict, walk := authz.ReasonNone, &rules
 	var first authz.Decision // the decision as it stood at the first refusal, when explaining
-	for i := range rules {
-		r := rules[i].apply(k)
+	for i := 0; i < len(walk); i++ {
+		r := walk[i].apply(k)
 		if rec != nil {
 			rec.end(i, r)
 		}
 		if r == authz.ReasonNone {
 			continue
 		}
+		if r == authz.TokenMissing && walk == &rules { // R1 found nobody: once more from the start
+			if i, walk = -1, &visitorRules; rec != nil {
+				rec.steps = nil
+			}
+			continue
+		}
 		if verdict == authz.ReasonNone {
 			verdict, first = r, k.dec
 		}
-		if rec == nil || rules[i].last || r.Allows() {
+		if rec == nil || walk[i].last || r.Allows() {
 			break
 		}
 	}
@@ -113,8 +119,11 @@ func (k *Walk) run(w World, req *authz.Request, now authz.Stamp, rec *recorder) 
 		verdict, first = k.allowed(), k.dec
 	}
 	first.Reason, first.Allow = verdict, verdict.Allows()
-	if k.tok.Job != "" && !verdict.Dead() {
+	switch {
+	case k.tok.Job != "" && !verdict.Dead():
 		first.ValidFor = k.validFor()
+	case walk == &visitorRules:
+		first.ValidFor = authz.VisitorTerm
 	}
 	k.w, k.rec = nil, nil
 	k.dec.Keys = first.Keys

@@ -36,6 +36,20 @@
 //	R19  the state of the target, and of the groups above it (§14, §0.8)
 //	R20  fine-grained permissions of the nearest entry, on REST (§9)
 //
+// A question about [authz.Nobody] is an anonymous visitor's. The rules about a job, its
+// project and its user pass (R2 to R7, R9, R12, R14 to R16, R20), because there is none;
+// R8, R11, R13 and R19 are as above, and
+//
+//	R1   notes that no token was shown
+//	R10  a question about the job itself is refused
+//	R17  all features that the permission asks for are open to everybody
+//	R18  the permission is in the public set, with its pipelines shown, and the target is
+//	     public, or its packages are open to anybody (§8.1, §8.3, §8.7, §8.8)
+//
+// What is internal is not for visitors. A refusal of theirs is token_missing, whatever
+// refused it, unless no token would help (R8). An allow is allowed_open. It rests on the
+// settings, the target and the groups above it, and on no job and no user.
+//
 // A project always reaches itself: R14, R15 and R20 pass when source and target are
 // the same. Instance administrators are users like others (§0.3). A target is open
 // to a user when it is public, or internal and the user is not external (§8.1). With

@@ -94,6 +94,10 @@ func promised(d authz.Decision) string {
 		return "Allow is not what the reason says (P8)"
 	case d.Reason == authz.ReasonNone || d.Reason == authz.LeaseLapsed:
 		return "a reason that policy does not give (P8)"
+	case d.ValidFor == authz.VisitorTerm: // no token of these worlds lives so long
+		return promisedVisitor(d)
+	case d.Reason == authz.TokenMissing:
+		return "a token that is shown and missing"
 	case d.Allow && (d.ValidFor <= 0 || d.Target == 0 || d.Job == "" || d.Source == 0 || d.User == 0):
 		return "an allow without a job, a target or an end"
 	case d.Reason.Dead() && d.ValidFor != 0:
@@ -110,6 +114,28 @@ func promised(d authz.Decision) string {
 		return "a role from nowhere"
 	case d.Reason != authz.TokenMalformed && d.Reason != authz.TokenUnknown && len(d.Keys) < 2:
 		return "an answer about a job that does not rest on the job"
+	}
+	return ""
+}
+
+// promisedVisitor is promised for an answer about an anonymous visitor.
+func promisedVisitor(d authz.Decision) string {
+	switch r := d.Reason; {
+	case r != authz.AllowedOpen && r != authz.TokenMissing && r != authz.PermissionUnknown && r != authz.SurfaceClosed:
+		return "no reason to give to a visitor"
+	case d.Job != "" || d.Source != 0 || d.User != 0:
+		return "a visitor with a job"
+	case d.Entry != (authz.Scope{}) || d.Role != 0 || d.RoleScope != (authz.Scope{}) || d.Need != 0 || d.Feature != 0 || d.Missing != nil:
+		return "a visitor is told what a member would be"
+	case d.Allow && d.Target == 0:
+		return "an allow without a target"
+	case !slices.Contains(d.Keys, authz.TheInstance):
+		return "it does not rest on the settings"
+	}
+	for _, k := range d.Keys {
+		if k.Kind() == authz.KeyJob || k.Kind() == authz.KeyUser {
+			return "it rests on a job or a user"
+		}
 	}
 	return ""
 }

@@ -55,6 +55,9 @@ type question struct {
 // question pass, or of what allowed it.
 func (n *naive) answer(job scenario.Job, req scenario.Request) string {
 	q := &question{naive: n, job: job, req: req}
+	if job.Token == "none" {
+		return q.anonymous()
+	}
 	for _, rule := range []func() string{
 		q.token, q.time, q.status, q.erased, q.heartbeat, q.source, q.acting, q.permission, q.limitedPermission, q.ownJob,
 		q.target, q.limitedTarget, q.ownProject, q.outbound, q.inbound, q.push, q.features, q.role, q.targetState, q.fineGrained,
@@ -74,6 +77,29 @@ func (n *naive) answer(job scenario.Job, req scenario.Request) string {
 		return "allowed_list_off"
 	}
 	return "allowed_listed"
+}
+
+// anonymous is what a visitor without a token sees (§8.1, §8.3, §8.5, §8.7, §8.8): what a
+// public project shows to everybody, and packages that are open to anybody.
+func (q *question) anonymous() string {
+	if why := q.permission(); why != "" {
+		return why
+	}
+	if q.target() == "target_not_found" || q.perm.own || q.req.Permission == "read_own_job" || !q.perm.public {
+		return "token_missing"
+	}
+	for _, f := range q.perm.features {
+		if l := level(q.t, f); l != "enabled" && l != "public" {
+			return "token_missing"
+		}
+	}
+	switch {
+	case q.anyonePulls():
+		return "allowed_open"
+	case or(q.t.Visibility, "private") != "public", q.perm.builds && !yes(q.t.PublicBuilds):
+		return "token_missing"
+	}
+	return "allowed_open"
 }
 
 // Words that the sections share.

@@ -202,6 +202,9 @@ func (g gen) question(w *scenario.World, permissions []string) (scenario.Job, sc
 	if g.chance(8) {
 		j.Limits = g.limits(w, permissions)
 	}
+	if g.chance(12) {
+		j.Token = "none"
+	}
 	r := scenario.Request{
 		TargetProject: project(), Permission: authz.Permission(pick(g, permissions...)),
 		Surface: mostly(g, 95, pick(g, "", "", "default"), "policy", "rest", "git", "registry", "graphql", "unlisted"),

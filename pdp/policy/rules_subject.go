@@ -13,6 +13,9 @@ func (k *Walk) token() authz.Reason {
 	}
 	var ok bool
 	if k.tok, ok = k.w.Token(k.req.Token); !ok {
+		if k.req.Token == authz.Nobody { // asked here, where a question about a job does not come by
+			return authz.TokenMissing
+		}
 		// No key: a token is known to nobody before its Issue has committed (R16).
 		return authz.TokenUnknown
 	}

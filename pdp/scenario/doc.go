@@ -31,5 +31,6 @@
 // token was issued, which is dead for good although they are back); entries'
 // autopopulated; job.limits with permissions and targets (project and group paths);
 // job.heartbeat: none, beating, overdue (the term is over and nobody has noted it
-// yet), lapsed; job.token replaced; id of groups, projects and users.
+// yet), lapsed; job.token replaced, and none for an anonymous visitor, with nothing else
+// about a job; id of groups, projects and users.
 package scenario

@@ -85,7 +85,8 @@ func valid() authz.Digest    { return sha256.Sum256([]byte("scenario: the newest
 func replaced() authz.Digest { return sha256.Sum256([]byte("scenario: an earlier token of the job")) }
 func unknown() authz.Digest  { return sha256.Sum256([]byte("scenario: a token that no job has")) }
 
-// Shows gives the digest of the token that the job shows; zero when it is no token.
+// Shows gives the digest of the token that the job shows; zero when it is no token, and
+// [authz.Nobody] when nothing is shown.
 func (j *Job) Shows() authz.Digest {
 	switch j.Token {
 	case "unknown":
@@ -94,6 +95,8 @@ func (j *Job) Shows() authz.Digest {
 		return authz.Digest{}
 	case "replaced":
 		return replaced()
+	case "none":
+		return authz.Nobody
 	}
 	return valid()
 }
@@ -106,7 +109,10 @@ func (j *Job) Records(ix *Index, now authz.Stamp) ([]state.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if j.Project == "" {
+	switch {
+	case j.Project == "" && j.Token == "none":
+		return nil, nil // nobody's question: there need be no job
+	case j.Project == "":
 		return nil, fmt.Errorf("project is missing")
 	}
 	r := &state.Job{
@@ -121,13 +127,13 @@ func (j *Job) Records(ix *Index, now authz.Stamp) ([]state.Record, error) {
 	}
 	out := []state.Record{r}
 	switch j.Token {
-	case "", "valid", "unknown", "malformed":
+	case "", "valid", "unknown", "malformed", "none":
 	case "expired":
 		r.Expires = now.Add(-time.Minute)
 	case "replaced":
 		out = append(out, &state.Replaced{Digest: replaced(), Job: JobID, At: r.IssuedAt})
 	default:
-		return nil, fmt.Errorf("token: unknown kind %q: use valid, expired, replaced, unknown or malformed", j.Token)
+		return nil, fmt.Errorf("token: unknown kind %q: use valid, expired, replaced, unknown, malformed or none", j.Token)
 	}
 	beat, err := j.heartbeat(r, now)
 	if err != nil {

@@ -105,7 +105,8 @@ type Job struct {
 	User    string `json:"user,omitzero"`
 	State   string `json:"state,omitzero"`
 	Erased  bool   `json:"erased,omitzero"`
-	// Token tells what the job shows: valid, expired, replaced, unknown or malformed.
+	// Token tells what the job shows: valid, expired, replaced, unknown or malformed; or
+	// none, for an anonymous visitor, who shows nothing and needs no job.
 	Token     string  `json:"token,omitzero"`
 	Heartbeat string  `json:"heartbeat,omitzero"`
 	Limits    *Limits `json:"limits,omitzero"`

@@ -103,11 +103,14 @@ func (t *tokenService) Introspect(ctx context.Context, in *jobwardv1.IntrospectR
 	if err := s.engine.Reached(in.GetEpoch(), authz.Revision(in.GetMinRevision())); err != nil {
 		return nil, err
 	}
-	if digest.IsZero() {
-		return &jobwardv1.IntrospectResponse{Reason: wire.ReasonToProto(authz.TokenMalformed), Revision: uint64(s.engine.View().Mark().Revision)}, nil
-	}
 	// Read before the engine looks, so that the answer is not older than it says.
 	at := s.engine.View().Mark().Revision
+	switch digest {
+	case authz.Digest{}:
+		return &jobwardv1.IntrospectResponse{Reason: wire.ReasonToProto(authz.TokenMalformed), Revision: uint64(at)}, nil
+	case authz.Nobody:
+		return &jobwardv1.IntrospectResponse{Reason: wire.ReasonToProto(authz.TokenMissing), Revision: uint64(at)}, nil
+	}
 	info, err := s.engine.Introspect(ctx, digest)
 	var unknown *authz.Error
 	if errors.As(err, &unknown) && unknown.Code == engine.CodeTokenUnknown {

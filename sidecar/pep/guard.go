@@ -81,7 +81,7 @@ func (g *Guard) admit(ctx context.Context, w Wanted, err error) (context.Context
 	case err != nil:
 		return ctx, &refusal{err: wire.AsError(err)}
 	case w.Token == "":
-		return ctx, &refusal{err: authz.Errorf(authz.KindUnauthenticated, "TOKEN_MISSING", "a job token is needed")}
+		return ctx, &refusal{err: tokenMissing()}
 	}
 	d, err := g.Asker.Check(ctx, authz.Request{Token: g.Asker.Digest(w.Token), Target: w.Target, Permission: w.Permission, Surface: w.Surface})
 	if err != nil {
@@ -96,6 +96,10 @@ func (g *Guard) admit(ctx context.Context, w Wanted, err error) (context.Context
 	return ctx, &refusal{Refusal(&d), d.Reason}
 }
 
+func tokenMissing() *authz.Error {
+	return authz.Errorf(authz.KindUnauthenticated, "TOKEN_MISSING", "a job token is needed")
+}
+
 // Refusal says how a denial looks from outside (SEMANTICS §§0.4, 15): as if the target
 // did not exist, unless the answer shows that the user may see it or is not about it.
 // The kinds are KindUnauthenticated, KindUnavailable, KindForbidden and KindNotFound.
@@ -103,6 +107,8 @@ func Refusal(d *authz.Decision) *authz.Error {
 	switch r := d.Reason; {
 	case r.Dead():
 		return authz.Errorf(authz.KindUnauthenticated, "TOKEN_DEAD", "the job token is not valid, or its job has ended")
+	case r == authz.TokenMissing:
+		return tokenMissing()
 	case r == authz.LeaseLapsed:
 		return authz.Errorf(authz.KindUnavailable, "LEASE_LAPSED", "it could not be decided; try again")
 	case OfCaller(r):
@@ -120,7 +126,9 @@ func OfCaller(r authz.Reason) bool {
 }
 
 // UserRefused reports whether a denial is about the state of the user who caused the job (SEMANTICS §6.2).
-func UserRefused(r authz.Reason) bool { return r >= authz.UserMissing && r <= authz.UserPendingApproval }
+func UserRefused(r authz.Reason) bool {
+	return r >= authz.UserMissing && r <= authz.UserPendingApproval
+}
 
 // Handler serves with next the requests that a job token allows: 401 without a live
 // token, 404 where the target may not be seen, 403 where it may, 503 when nothing could

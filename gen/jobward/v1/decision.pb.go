@@ -47,7 +47,8 @@ type CheckRequest struct {
 	// In a later epoch min_revision means nothing and is not looked at.
 	Epoch uint64 `protobuf:"varint,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The SHA-256 of the whole token, 32 bytes, instead of the token: sidecars keep no tokens and pass none on. 32 zero bytes stand for a
-	// text that is no job token.
+	// text that is no job token. 32 bytes 0xff stand for no token at all: what may an anonymous visitor do? Such an answer names no job,
+	// project or user; it is REASON_ALLOWED_OPEN, or REASON_TOKEN_MISSING where a token could help.
 	TokenDigest   []byte `protobuf:"bytes,9,opt,name=token_digest,json=tokenDigest,proto3" json:"token_digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -173,6 +173,8 @@ const (
 	Reason_REASON_ALLOWED_LIST_OFF Reason = 38
 	// Allowed: allowlists do not apply to this target, and the user's role.
 	Reason_REASON_ALLOWED_EXEMPT Reason = 39
+	// A denial: no job token was shown, and this is not open to everybody.
+	Reason_REASON_TOKEN_MISSING Reason = 40
 )
 
 // Enum value maps for Reason.
@@ -218,6 +220,7 @@ var (
 		37: "REASON_ALLOWED_LISTED",
 		38: "REASON_ALLOWED_LIST_OFF",
 		39: "REASON_ALLOWED_EXEMPT",
+		40: "REASON_TOKEN_MISSING",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -260,6 +263,7 @@ var (
 		"REASON_ALLOWED_LISTED":        37,
 		"REASON_ALLOWED_LIST_OFF":      38,
 		"REASON_ALLOWED_EXEMPT":        39,
+		"REASON_TOKEN_MISSING":         40,
 	}
 )
 
@@ -1037,7 +1041,7 @@ func (x *Scope) GetGroupId() int64 {
 	return 0
 }
 
-// Decision is the answer to one question about one job token.
+// Decision is the answer to one question about one job token, or about an anonymous visitor, who has none.
 type Decision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True exactly when reason is one of REASON_ALLOWED_*.
@@ -1047,7 +1051,8 @@ type Decision struct {
 	// The revision that the question was judged at.
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// How long the token itself can still live (its end, or its heartbeat term), counted from when the question was sent, because the
-	// caller's clock may differ. Unset when no live token was found. This is no permission to cache the answer.
+	// caller's clock may differ. Unset when no live token was found, and 24 hours when no token was shown, which has no end. This is no
+	// permission to cache the answer.
 	ValidFor *durationpb.Duration `protobuf:"bytes,4,opt,name=valid_for,json=validFor,proto3" json:"valid_for,omitempty"`
 	// The token's job; empty when the token is unknown.
 	JobId string `protobuf:"bytes,5,opt,name=job_id,json=jobId,proto3" json:"job_id,omitempty"`
@@ -1540,7 +1545,7 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"\vReceiptWait\x12\x1c\n" +
 	"\x18RECEIPT_WAIT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RECEIPT_WAIT_EFFECTIVE\x10\x01\x12\x18\n" +
-	"\x14RECEIPT_WAIT_DURABLE\x10\x02*\xda\b\n" +
+	"\x14RECEIPT_WAIT_DURABLE\x10\x02*\xf4\b\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16REASON_TOKEN_MALFORMED\x10\x01\x12\x18\n" +
@@ -1582,7 +1587,8 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"\x13REASON_ALLOWED_OPEN\x10$\x12\x19\n" +
 	"\x15REASON_ALLOWED_LISTED\x10%\x12\x1b\n" +
 	"\x17REASON_ALLOWED_LIST_OFF\x10&\x12\x19\n" +
-	"\x15REASON_ALLOWED_EXEMPT\x10'*\xb7\x01\n" +
+	"\x15REASON_ALLOWED_EXEMPT\x10'\x12\x18\n" +
+	"\x14REASON_TOKEN_MISSING\x10(*\xb7\x01\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fROLE_MINIMAL\x10\x05\x12\x0e\n" +

@@ -44,6 +44,7 @@ var remedies = map[authz.Reason]string{
 	authz.PolicyMissing:       "a maintainer of the target grants it in the allowlist entry that is nearest to the job's project",
 	authz.PolicyUndeclared:    "a maintainer of the target gives the nearest allowlist entry default permissions",
 	authz.LeaseLapsed:         "the sidecar has to reach a PDP again",
+	authz.TokenMissing:        "show the token of a running job, as far as that one may",
 }
 
 // advice says what would help against a denial; empty for an allow.
