@@ -27,6 +27,14 @@ type Inbound interface {
 	Fail(error)
 }
 
+// Outbound is an answer that is encoded already. Both methods are called by the codec, in this order.
+type Outbound interface {
+	// Encoded gives the message. It is copied before Sent.
+	Encoded() []byte
+	// Sent says that it has been copied.
+	Sent()
+}
+
 // Unmarshal implements encoding.CodecV2.
 func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	in, ok := v.(Inbound)
@@ -53,11 +61,11 @@ func (c Codec) Unmarshal(data mem.BufferSlice, v any) error {
 
 // Marshal implements encoding.CodecV2.
 func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
-	out, ok := v.(*Outbox)
+	out, ok := v.(Outbound)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	b := mem.Copy(out.b, mem.DefaultBufferPool())
+	b := mem.Copy(out.Encoded(), mem.DefaultBufferPool())
 	out.Sent()
 	return mem.BufferSlice{b}, nil
 }

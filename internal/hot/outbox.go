@@ -66,7 +66,10 @@ func (o *Outbox) Problem(id uint64, err error) error {
 	return nil
 }
 
-// Sent says that the answer has been copied. The codec calls it.
+// Encoded implements Outbound.
+func (o *Outbox) Encoded() []byte { return o.b }
+
+// Sent implements Outbound.
 func (o *Outbox) Sent() {
 	if o.pool == nil {
 		return

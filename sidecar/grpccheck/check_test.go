@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -218,6 +220,27 @@ func TestNotHere(t *testing.T) {
 	}
 }
 
+// TestHot wants of another package's hot method what Check has: a panic is an error and no more, and what is left out says so.
+func TestHot(t *testing.T) {
+	r := newRig(t)
+	envoy := authv3.NewAuthorizationClient(r.conn)
+	_, err := envoy.Check(ctx(t), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{}})
+	wantCode(t, err, codes.Internal)
+	if _, err := envoy.Check(ctx(t), &authv3.CheckRequest{}); err != nil {
+		t.Error("after a panic:", err)
+	}
+	bare := newRig(t, func(o *Options) { o.Reflection = false })
+	s, err := reflectionpb.NewServerReflectionClient(bare.conn).ServerReflectionInfo(ctx(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Recv()
+	wantCode(t, err, codes.Unimplemented)
+	if !strings.Contains(status.Convert(err).Message(), "the settings of this sidecar") {
+		t.Error(err)
+	}
+}
+
 func TestIntrospect(t *testing.T) {
 	r := newRig(t)
 	if resp, err := r.tokens1.Introspect(ctx(t), &jobwardv1.IntrospectRequest{Token: r.token}); err != nil || !resp.Live {
@@ -264,8 +287,9 @@ func TestDoors(t *testing.T) {
 		if serr == io.EOF {
 			serr = nil
 		}
-		if status.Code(err) != status.Code(err1) || status.Code(serr) != status.Code(err1) {
-			t.Errorf("%q: Check %v, BatchCheck %v, CheckStream %v", who, err1, err, serr)
+		_, aerr := authv3.NewAuthorizationClient(r.conn).Check(ctx, &authv3.CheckRequest{})
+		if status.Code(err) != status.Code(err1) || status.Code(serr) != status.Code(err1) || status.Code(aerr) != status.Code(err1) {
+			t.Errorf("%q: Check %v, BatchCheck %v, CheckStream %v, Envoy's Check %v", who, err1, err, serr, aerr)
 		}
 	}
 	// Every method of every service has a row, or is the PDP's; no row is stale.
@@ -275,7 +299,13 @@ func TestDoors(t *testing.T) {
 			rows["/"+service+"/"+m.Name] = true
 		}
 	}
+	labels := map[string]string{}
 	for method, d := range r.server.doors {
+		if other := labels[d.short()]; d.hot && other != "" {
+			t.Errorf("%s and %s are one in the metrics", method, other)
+		} else if d.hot {
+			labels[d.short()] = method
+		}
 		if !rows[method] {
 			t.Errorf("the row of %s is stale: there is no such method", method)
 		}

@@ -1,6 +1,7 @@
 package grpccheck
 
 import (
+	"cmp"
 	"strings"
 	"sync/atomic"
 
@@ -19,6 +20,8 @@ type door struct {
 	// open doors ask nobody who they are.
 	open bool
 	why  string
+	// label tells its metrics from those of another method with the same last name; empty: the last name.
+	label string
 	// hot methods are about decisions: a span only where the caller's traceparent is sampled.
 	hot bool
 
@@ -29,8 +32,8 @@ type door struct {
 // name is the method without the leading slash, as logs, spans and metrics have it.
 func (d *door) name() string { return strings.TrimPrefix(d.method, "/") }
 
-// short is the method alone.
-func (d *door) short() string { return d.method[strings.LastIndexByte(d.method, '/')+1:] }
+// short is the method alone, as metrics have it.
+func (d *door) short() string { return cmp.Or(d.label, d.method[strings.LastIndexByte(d.method, '/')+1:]) }
 
 // doors is the table of who may call what. A sidecar is not asked by other sidecars: there would be a cache behind a cache, of which no
 // receipt knows.
@@ -45,6 +48,8 @@ func doors() []*door {
 			why: "as Check, on a stream that is held"},
 		{method: jobwardv1.TokenService_Introspect_FullMethodName, roles: askers,
 			why: "whoever is shown a token may know whose it is"},
+		{method: "/envoy.service.auth.v3.Authorization/Check", label: "ExtAuthz", hot: true, roles: askers, // package extauthz
+			why: "an Envoy asks for the service behind it, and learns no more than a Check tells"},
 		{method: healthpb.Health_Check_FullMethodName, open: true,
 			why: "probes have no credentials, and it says nothing but yes or no"},
 		{method: healthpb.Health_List_FullMethodName, open: true,

@@ -17,3 +17,7 @@ func errElsewhere(method string) error {
 	return wire.Unimplemented(wire.CodeMethodUnknown,
 		"a sidecar answers Check, BatchCheck, CheckStream and Introspect; call the policy decision point itself for "+method)
 }
+
+func errOff(method string) error {
+	return wire.Unimplemented(wire.CodeMethodUnknown, "the settings of this sidecar leave out "+method)
+}

@@ -82,6 +82,38 @@ func (s *Server) ask(d *door, kind hot.Shape) grpc.MethodHandler {
 	}
 }
 
+// Answer is the work of a hot method of another package: it receives its message by dec, into a [hot.Inbound], and gives the answer, which
+// is best a [hot.Outbound]. What it decided it leaves in d, for the span.
+type Answer func(ctx context.Context, dec func(any) error, d *authz.Decision) (any, error)
+
+// Hot gives the handler of a unary method of another package that answers as often as Check does: what ask is for the methods here. The method needs a
+// row in the table of doors. Decisions are the other package's to count.
+func (s *Server) Hot(method string, answer Answer) grpc.MethodHandler {
+	d := s.doors[method]
+	return func(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (resp any, err error) {
+		start := time.Now()
+		s.meters.begin(d)
+		var p identity.Principal
+		defer func() {
+			if r := recover(); r != nil {
+				err = s.panicked(ctx, r)
+			}
+			if err = s.finish(ctx, d, p.Name, start, err); err != nil {
+				resp = nil
+			}
+		}()
+		if p, err = s.admit(ctx, d); err != nil {
+			return nil, err
+		}
+		span := s.tracer.Start(ctx, d.name())
+		var decided authz.Decision
+		resp, err = answer(ctx, dec, &decided)
+		span.End(1, &decided, err)
+		s.meters.answered(d, time.Since(start))
+		return resp, err
+	}
+}
+
 // borrow gives scratch memory for one message of the given shape.
 func (s *Server) borrow(d *door, kind hot.Shape) *scratch {
 	h := s.scratch.Get().(*scratch)

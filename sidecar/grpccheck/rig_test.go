@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -166,6 +167,19 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	r.grpc = grpc.NewServer(append([]grpc.ServerOption{grpc.WaitForHandlers(true)}, r.server.ServerOptions()...)...)
 	r.server.Register(r.grpc)
 	healthpb.RegisterHealthServer(r.server.Registrar(r.grpc), health.NewServer())
+	// A method of another package; its message says whether it is to panic.
+	authv3.RegisterAuthorizationServer(hot.Registrar(r.grpc, func(method string, _ grpc.MethodHandler) grpc.MethodHandler {
+		return r.server.Hot(method, func(_ context.Context, dec func(any) error, d *authz.Decision) (any, error) {
+			in := &authv3.CheckRequest{}
+			if err := hot.Receive(dec, in); err != nil {
+				return nil, err
+			}
+			if in.GetAttributes() != nil {
+				panic("planted")
+			}
+			return &authv3.CheckResponse{}, nil
+		})
+	}), authv3.UnimplementedAuthorizationServer{})
 	at := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", at)
 	if err != nil {

@@ -123,7 +123,7 @@ func (s *Server) ServerOptions() []grpc.ServerOption {
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.UnaryInterceptor(s.interceptUnary),
 		grpc.StreamInterceptor(s.interceptStream),
-		grpc.UnknownServiceHandler(unknownMethod),
+		grpc.UnknownServiceHandler(s.unknownMethod),
 	}
 	if s.tracer.Tracer != nil {
 		opts = append(opts, grpc.StatsHandler(otelgrpc.NewServerHandler(
