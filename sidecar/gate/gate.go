@@ -69,6 +69,8 @@ type Verdict struct {
 	Identity pep.Identity
 	// Question is what was asked, so that it can be asked again while the request is under way; its Token is zero where nothing was asked.
 	Question authz.Request
+	// Revision is that of the decision; zero where nothing was decided.
+	Revision authz.Revision
 	// Query is the raw query without job tokens, for what is passed on and logged. All other bytes, and their order, are as they were.
 	Query string
 	// DropAuthorization tells that the Authorization header held a job token and must not be passed on. The headers in Stripped never are.
@@ -155,7 +157,7 @@ func (g *Gate) anonymous(ctx context.Context, r *Request, m route.Match, v *Verd
 		return undecided(err)
 	}
 	g.Counts.decided(&d)
-	v.Reason = d.Reason
+	v.Reason, v.Revision = d.Reason, d.Revision
 	switch {
 	case d.Allow:
 		return AllowedAnonymous
@@ -182,7 +184,7 @@ func (g *Gate) job(ctx context.Context, r *Request, m route.Match, text string, 
 		return undecided(err)
 	}
 	g.Counts.decided(&d)
-	v.Reason = d.Reason
+	v.Reason, v.Revision = d.Reason, d.Revision
 	switch {
 	case d.Allow && o == NotFound:
 		v.Reason = authz.TargetNotFound

@@ -33,7 +33,9 @@ type door struct {
 func (d *door) name() string { return strings.TrimPrefix(d.method, "/") }
 
 // short is the method alone, as metrics have it.
-func (d *door) short() string { return cmp.Or(d.label, d.method[strings.LastIndexByte(d.method, '/')+1:]) }
+func (d *door) short() string {
+	return cmp.Or(d.label, d.method[strings.LastIndexByte(d.method, '/')+1:])
+}
 
 // doors is the table of who may call what. A sidecar is not asked by other sidecars: there would be a cache behind a cache, of which no
 // receipt knows.
