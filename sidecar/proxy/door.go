@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
+	"github.com/jobward/jobward/sidecar/route"
+)
+
+// Door is an HTTP handler that judges requests, passes on those that are allowed, and goes on judging. Its fields are set before the first request
+// and not changed afterwards.
+type Door struct {
+	// Gate judges; it must be set.
+	Gate *gate.Gate
+	// Service is what allowed requests are passed on to; it must be set.
+	Service *Upstream
+	// Done, if set, is told what became of each request that was passed on.
+	Done func(Outcome)
+}
+
+// ServeHTTP implements http.Handler.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path, err := RawPath(r)
+	if err != nil {
+		Refuse(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	asked := gate.Request{Request: route.Request{Method: r.Method, Path: path, Query: r.URL.RawQuery}, Header: r.Header}
+	v := d.Gate.Judge(r.Context(), &asked)
+	if find := d.inBody(r, &v); find != nil {
+		asked.Form, err = search(w, r, find, func(name, value string) bool {
+			return name == "job_token" || v.Route.Carriers&route.Param != 0 || !d.Gate.Asker.Digest(strings.TrimSpace(value)).IsZero()
+		})
+		if err != nil {
+			refuseBody(w, err)
+			return
+		}
+		if asked.Form != nil {
+			v = d.Gate.Judge(r.Context(), &asked)
+		}
+	}
+	if !v.Allow {
+		RefuseAs(w, &v)
+		return
+	}
+	job, project, user := gate.IdentityOf(&v)
+	p := Passage{Query: v.Query, DropAuthorization: v.DropAuthorization}
+	if job != "" {
+		p.Set = [][2]string{{gate.JobHeader, job}, {gate.ProjectHeader, project}, {gate.UserHeader, user}}
+	}
+	if !v.Question.Token.IsZero() {
+		p.Ask = func(ctx context.Context) bool { return Allows(ctx, d.Gate.Asker, v.Question) }
+		p.Refuse = func(w http.ResponseWriter) {
+			v := d.Gate.Judge(r.Context(), &asked)
+			if v.Allow { // again, or for others than who was cut
+				panic(http.ErrAbortHandler)
+			}
+			RefuseAs(w, &v)
+		}
+	}
+	d.Service.Serve(w, r, p, d.Done)
+}
+
+// Allows asks a question once more; what cannot be decided is no allow.
+func Allows(ctx context.Context, of authz.Decider, q authz.Request) bool {
+	d, err := of.Check(ctx, q)
+	return err == nil && d.Allow
+}
+
+// inBody gives how the body of r is searched for a token; nil when it is not.
+func (d *Door) inBody(r *http.Request, v *gate.Verdict) finder {
+	if v.Route == nil || v.Route.Open || v.Route.Carriers&(route.Param|route.ParamTok) == 0 || r.Body == nil || r.ContentLength == 0 {
+		return nil
+	}
+	if !v.Question.Token.IsZero() && v.Question.Token != authz.Nobody || v.DropAuthorization || v.Query != r.URL.RawQuery {
+		return nil // shown elsewhere
+	}
+	for _, value := range r.Header["Job-Token"] {
+		if strings.TrimSpace(value) != "" {
+			return nil
+		}
+	}
+	return finderOf(r.Header)
+}
+
+func refuseBody(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, errTooLarge):
+		Refuse(w, http.StatusRequestEntityTooLarge, err.Error())
+	case errors.Is(err, errSlow):
+		Refuse(w, http.StatusRequestTimeout, err.Error())
+	default:
+		Refuse(w, http.StatusBadRequest, "the body cannot be read")
+	}
+}

@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/jobward/jobward/sidecar/gate"
+)
+
+// notPassed are headers of clients that no service may see, because they would make a service do something else than what was judged.
+var notPassed = map[string]bool{
+	"Forwarded":              true,
+	"X-Forwarded-Method":     true,
+	"X-Forwarded-Path":       true,
+	"X-Forwarded-Prefix":     true,
+	"X-Forwarded-Uri":        true,
+	"X-Http-Method":          true,
+	"X-Http-Method-Override": true,
+	"X-Method-Override":      true,
+	"X-Original-Method":      true,
+	"X-Original-Uri":         true,
+	"X-Original-Url":         true,
+	"X-Rewrite-Url":          true,
+}
+
+// passed reports whether a client's header or trailer of this canonical name may go on.
+func passed(name string) bool {
+	return !notPassed[name] && !gate.Stripped(name) && !strings.ContainsAny(name, "_.")
+}
+
+// clean takes out what clients may not send on.
+func clean(h http.Header) {
+	for name := range h {
+		if !passed(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// cleanAnswer takes out what only doors say.
+func cleanAnswer(h http.Header) {
+	for name := range h {
+		if gate.Stripped(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// trusts reports whether a request came from a proxy whose word counts. Whoever comes over a Unix socket was let in by the mode of its file.
+func trusts(trusted []netip.Prefix, r *http.Request) bool {
+	peer, ok := peerOf(r)
+	if !ok {
+		return strings.HasPrefix(r.RemoteAddr, "@") || r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "/")
+	}
+	for _, p := range trusted {
+		if p.Contains(peer) {
+			return true
+		}
+	}
+	return false
+}
+
+// peerOf gives the address at the other end of a connection; ok is false for a Unix socket.
+func peerOf(r *http.Request) (netip.Addr, bool) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(host)
+	return a.Unmap().WithZone(""), err == nil
+}
+
+// forward says in out where in came from. A trusted proxy's word is kept and added to; that of others is replaced by what is seen here.
+func forward(trusted []netip.Prefix, in *http.Request, out http.Header) {
+	believed := trusts(trusted, in)
+	var prior []string
+	if believed {
+		prior = in.Header["X-Forwarded-For"]
+	} else {
+		for name := range out {
+			if strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" {
+				delete(out, name)
+			}
+		}
+	}
+	if peer, ok := peerOf(in); ok {
+		prior = append(prior[:len(prior):len(prior)], peer.String())
+	}
+	if len(prior) > 0 {
+		out["X-Forwarded-For"] = []string{strings.Join(prior, ", ")}
+	}
+	proto := "http"
+	if in.TLS != nil {
+		proto = "https"
+	}
+	said := func(name, otherwise string) {
+		if v := in.Header[name]; believed && len(v) == 1 && v[0] != "" {
+			otherwise = v[0]
+		}
+		out[name] = []string{otherwise}
+	}
+	said("X-Forwarded-Proto", proto)
+	said("X-Forwarded-Host", in.Host)
+}
