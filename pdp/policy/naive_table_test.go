@@ -26,6 +26,8 @@ var nRows = map[string]nPerm{
 		policies: names("read_repositories"), features: names("repository"), exempt: names("repository")},
 	"read_merge_requests": {surface: "rest", action: "read", role: "planner", public: true,
 		policies: names("read_merge_requests"), features: names("merge_requests", "repository"), exempt: names("merge_requests", "repository")},
+	"read_commit_merge_requests": {surface: "rest", action: "read", role: "planner", public: true,
+		policies: names("read_repositories"), features: names("merge_requests", "repository"), exempt: names("merge_requests", "repository")},
 	"read_work_items": {surface: "rest", action: "read", role: "guest", public: true,
 		policies: names("read_work_items"), features: names("issues"), exempt: names("issues")},
 	"read_badges": {surface: "rest", action: "read", role: "guest", public: true,
@@ -38,6 +40,8 @@ var nRows = map[string]nPerm{
 	"delete_package": {surface: "rest", action: "destroy", role: "maintainer", policies: names("admin_packages"), features: names("packages")},
 
 	"read_releases": {surface: "rest", action: "read", role: "guest", public: true,
+		policies: names("read_releases"), features: names("releases"), exempt: names("releases")},
+	"download_release_asset": {surface: "rest", action: "read", role: "planner", public: true,
 		policies: names("read_releases"), features: names("releases"), exempt: names("releases")},
 	"create_release": {surface: "rest", action: "write", role: "developer", policies: names("admin_releases"), features: names("releases")},
 	"update_release": {surface: "rest", action: "write", role: "developer", policies: names("admin_releases"), features: names("releases")},
@@ -56,6 +60,8 @@ var nRows = map[string]nPerm{
 	"update_deployment": {surface: "rest", action: "write", role: "developer", policies: names("admin_deployments"), features: environs},
 	"delete_deployment": {surface: "rest", action: "destroy", role: "maintainer", policies: names("admin_deployments"), features: environs},
 
+	"read_jobs": {surface: "rest", action: "read", role: "guest", public: true, builds: true,
+		policies: names("read_jobs"), features: pipelines, exempt: pipelines},
 	"read_job_artifacts": {surface: "rest", action: "read", role: "guest", public: true, builds: true,
 		policies: names("read_jobs"), features: pipelines, exempt: pipelines},
 	"read_pipelines": {surface: "rest", action: "read", role: "guest", public: true, builds: true,
@@ -71,6 +77,7 @@ var nRows = map[string]nPerm{
 		policies: names("admin_terraform_state"), features: names("infrastructure")},
 
 	"read_own_job":               {surface: "rest", action: "read", skip: true},
+	"read_dependency_firewall":   {surface: "rest", action: "read", role: "guest", own: true, skip: true},
 	"list_registry_repositories": {surface: "rest", action: "read", role: "reporter", own: true, skip: true, features: names("container_registry")},
 	"delete_registry_tag":        {surface: "rest", action: "destroy", role: "developer", own: true, skip: true, features: names("container_registry")},
 	"delete_registry_repository": {surface: "rest", action: "destroy", role: "maintainer", own: true, skip: true, features: names("container_registry")},
