@@ -121,7 +121,7 @@ func name(s string) bool {
 }
 
 func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+	return alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~'
 }
 
 // fullPath tells whether s is two or more names with sep between them.

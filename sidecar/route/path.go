@@ -82,7 +82,7 @@ var bytesOfPath = func() (t [256]uint8) {
 
 // decode turns each %XX of the path into its byte, once.
 func decode(path string) (string, *authz.Error) {
-	buf := make([]byte, 0, len(path))
+	buf := make([]byte, 0, 256) // on the stack; longer paths move it
 	for i := 0; i < len(path); i++ {
 		c := path[i]
 		if c != '%' {

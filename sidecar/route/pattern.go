@@ -53,7 +53,7 @@ func expand(text string) ([]string, error) {
 		}
 		inner, after, closed := strings.Cut(after, ")")
 		if !closed || inner == "" || strings.Contains(inner, "(") {
-			return nil, fmt.Errorf("an optional piece is written (…), is not empty, and has none inside")
+			return nil, fmt.Errorf("an optional piece stands in ( and ), is not empty, and has none inside")
 		}
 		for _, r := range slices.Clone(readings) {
 			readings = append(readings, r+inner)
@@ -90,7 +90,7 @@ func parse(text string, t *target) (*pattern, error) {
 				many++
 			}
 		case piece == "." || piece == ".." || strings.ContainsFunc(piece, notLiteral):
-			return nil, fmt.Errorf("%q is no literal segment: those have a-z, A-Z, 0-9 and - . _ ~ @ ! $ & ' + , = and are not . or ..", piece)
+			return nil, fmt.Errorf("%q is no literal segment: those have a-z, A-Z, 0-9 and - . _ ~ @ ! $ & ' + , = and are no dot segments", piece)
 		}
 		p.parts = append(p.parts, pt)
 	}
@@ -125,11 +125,15 @@ func parameter(piece string, t *target) (part, error) {
 		}
 		rest = after
 	}
-	if strings.ContainsFunc(rest, notLiteral) {
-		return part{}, fmt.Errorf("%q: what follows the parameter's name must be literal, as in :name.zip", piece)
+	if len(rest) > maxName || strings.ContainsFunc(rest, notLiteral) || rest != "" && alphanumeric(rest[0]) {
+		return part{}, fmt.Errorf("%q: after a parameter's name may stand at most %d literal bytes of which the first is no letter and no digit, as in :name.zip", piece, maxName)
 	}
 	c.suffix = rest
 	return part{class: c, many: piece[0] == '*', name: name}, nil
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // quality reads what stands in <…>: "number", "encoded", "not a|b|*.c", with commas between.
@@ -160,7 +164,7 @@ func (c *class) quality(words string) error {
 		case word == "number" || word == "encoded" || isNot:
 			return fmt.Errorf("%q cannot stand here: it contradicts another word, or the project or job decides what the segment can be", word)
 		default:
-			return fmt.Errorf("unknown word %q: use number, encoded, or not …", word)
+			return fmt.Errorf("unknown word %q: use number, encoded, or not a|b|*.c", word)
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ type Route struct {
 	Carriers Carriers
 	// Style is how refusals look.
 	Style Style
-	// Open routes are served to everybody and ask nothing.
+	// Open routes are served to everybody and ask nothing: the fields above mean nothing then.
 	Open bool
 }
 

@@ -28,6 +28,7 @@ type way struct {
 	method  string
 	query   query
 	route   *Route
+	find    finder
 }
 
 // Builtin gives the table of SEMANTICS §20.
@@ -147,12 +148,10 @@ func (t *Table) addRoute(rt *Route, method, text string, q query, target *target
 			return err
 		}
 		for _, p := range written.shapes(target) {
-			w := way{pattern: p, method: method, query: q, route: rt}
+			w := way{pattern: p, method: method, query: q, route: rt, find: find}
 			if check {
-				for i := range t.ways {
-					if path := w.meets(&t.ways[i]); path != "" {
-						return fmt.Errorf("the built-in or earlier route %q matches %s too, and a request must have one route; a parameter can leave out what another route has, as in :name<not a|b|*.git>", t.ways[i].route.Name, path)
-					}
+				if err := t.clash(&w); err != nil {
+					return err
 				}
 			}
 			if len(t.ways) == maxRoutes {
@@ -166,9 +165,25 @@ func (t *Table) addRoute(rt *Route, method, text string, q query, target *target
 	return nil
 }
 
+// clash says with which route of the table w would share a request.
+func (t *Table) clash(w *way) error {
+	for i := range t.ways {
+		path := w.meets(&t.ways[i])
+		switch {
+		case path == "":
+		case t.ways[i].route == w.route:
+			return fmt.Errorf("with and without an optional piece it matches %s, with different targets", path)
+		default:
+			return fmt.Errorf("%q matches %s too, and a request must have one route; a parameter can leave out what another route has, as in :name<not a|b|*.git>",
+				t.ways[i].route.Name, path)
+		}
+	}
+	return nil
+}
+
 // meets gives a path of a request that both ways match, "" when there is none.
 func (w *way) meets(o *way) string {
-	if w.route == o.route || w.method != o.method || w.query.name == o.query.name && w.query.value != o.query.value {
+	if w.route == o.route && w.find == o.find || w.method != o.method || w.query.name == o.query.name && w.query.value != o.query.value {
 		return ""
 	}
 	return meet(w.pattern, o.pattern)
