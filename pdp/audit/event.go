@@ -1,5 +1,5 @@
-// Package audit is the record of who did what: every change of state, every denial,
-// and a sample of the allows. Changes are written in the very commit that makes
+// Package audit is the record of who did what: every change of state, every denial of a
+// token, and a sample of the allows. Changes are written in the very commit that makes
 // them, so neither can exist without the other. Decisions are collected by a
 // [Recorder], which counts equal denials together and writes them a few seconds
 // later; what a crash can lose is those seconds of decisions, never a change.

@@ -40,8 +40,12 @@ func NewRecorder(sample int, sink func(context.Context, []Event) error) *Recorde
 }
 
 // Decision notes a decision. It never blocks on I/O; past the bound it only counts
-// (see [Recorder.Lost]).
+// (see [Recorder.Lost]). What an anonymous visitor may do is not noted: nobody was
+// authenticated, and a refusal only asks for a token, as of every git that comes without.
 func (r *Recorder) Decision(now authz.Stamp, actor string, req *authz.Request, d *authz.Decision, id string) {
+	if d.Job == "" && req.Token == authz.Nobody {
+		return
+	}
 	if d.Allow && (r.sample == 0 || r.allows.Add(1)%r.sample != 0) {
 		return
 	}

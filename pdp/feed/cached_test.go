@@ -166,7 +166,7 @@ func (g *gen) swap(put func(state.Record)) {
 // changes, an answer that was not invalidated is the one that would be given now.
 func TestCachedEqualsFresh(t *testing.T) {
 	g := newGen(t)
-	n, changes := 0, 0
+	n, changes, visitors := 0, 0, 0
 	for n < fewer(*comparisons) {
 		c := newCache(t, g, Options{MaxInterest: pick(g, 0, 0, 50)}) // 50: kept in buckets (R18)
 		for range 400 {
@@ -177,8 +177,16 @@ func TestCachedEqualsFresh(t *testing.T) {
 				t.Fatal(wrong)
 			}
 			n += len(c.answers)
+			for q, d := range c.answers {
+				if q.Token == authz.Nobody && d.Allow {
+					visitors++
+				}
+			}
 		}
 		c.end()
 	}
-	t.Logf("%d comparisons over %d changes", n, changes)
+	t.Logf("%d comparisons over %d changes, %d of them of visitors who were let in", n, changes, visitors)
+	if visitors == 0 {
+		t.Error("no visitor was let in: their answers were not compared")
+	}
 }

@@ -266,6 +266,9 @@ func (g *gen) question() authz.Request {
 	case n < 95:
 		r.Target.Path = g.path()
 	}
+	if g.chance(15) {
+		r.Token = authz.Nobody
+	}
 	return r
 }
 
