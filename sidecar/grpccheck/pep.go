@@ -69,12 +69,13 @@ func (c *cached) Introspect(ctx context.Context, in *jobwardv1.IntrospectRequest
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.pep.Introspect(ctx, digest)
+	least := pep.Least{Revision: authz.Revision(in.GetMinRevision())}
+	if epoch := in.GetEpoch(); epoch != 0 { // in a later one the revision means nothing
+		least = pep.Least{Epoch: epoch, EpochRevision: least.Revision}
+	}
+	out, err := c.pep.IntrospectAtLeast(ctx, digest, least)
 	if err != nil {
 		return nil, err
-	}
-	if in.GetEpoch() == 0 && uint64(out.Revision) < in.GetMinRevision() {
-		return nil, authz.Errorf(authz.KindUnavailable, pep.CodeBehind, "the policy decision point is not yet at the revision asked for")
 	}
 	resp := &jobwardv1.IntrospectResponse{Live: out.Live, Reason: wire.ReasonToProto(out.Reason), Job: out.Record, Revision: uint64(out.Revision)}
 	if out.Live {

@@ -168,6 +168,12 @@ func (d *Decider) flyBatch(ctx context.Context, b *batch, q *BatchQuestion) {
 
 // Introspect asks the PDP whose token it is; nothing of it is cached.
 func (d *Decider) Introspect(ctx context.Context, token authz.Digest) (Introspection, error) {
+	return d.IntrospectAtLeast(ctx, token, Least{})
+}
+
+// IntrospectAtLeast is [Decider.Introspect] for a caller that has seen a revision: a PDP that
+// is not as far does not answer, which is KindUnavailable (CodeBehind).
+func (d *Decider) IntrospectAtLeast(ctx context.Context, token authz.Digest, least Least) (Introspection, error) {
 	for try := 0; ; try++ {
 		if err := d.await(ctx); err != nil {
 			return Introspection{}, err
@@ -178,6 +184,7 @@ func (d *Decider) Introspect(ctx context.Context, token authz.Digest) (Introspec
 			continue // lost again; await says when it is enough
 		}
 		f := d.flight()
+		f.atLeast(&least)
 		d.mu.Unlock()
 		bctx, cancel := d.bound(ctx)
 		out, err := f.link.pdp.Introspect(bctx, &IntrospectQuestion{Token: token, Asked: f.asked()})

@@ -47,6 +47,7 @@ type fakePDP struct {
 	canary   chan CanaryQuestion
 	answers  chan CanaryAnswer
 	stuck    bool // reports are not taken
+	careless bool // Introspect does not look at what it is asked to be judged at
 	released int
 	acked    []authz.Revision
 	hellos   []lease.Hello
@@ -142,6 +143,13 @@ func (p *fakePDP) judge(r authz.Request) authz.Decision {
 	if r.Target.ID == 0 {
 		d.Target = authz.ProjectID(len(r.Target.Path))
 	}
+	if r.Token == authz.Nobody { // what is not closed is public
+		d.Keys, d.ValidFor, d.Reason = []authz.Key{authz.TheInstance, authz.ProjectKey(d.Target), authz.GroupKey(3)}, authz.VisitorTerm, authz.TokenMissing
+		if !p.closed[d.Target] {
+			d.Allow, d.Reason = true, authz.AllowedOpen
+		}
+		return d
+	}
 	job, ok := jobOf(r.Token)
 	if !ok {
 		d.Reason, d.Target = authz.TokenUnknown, 0
@@ -199,7 +207,7 @@ func (p *fakePDP) answer(ctx context.Context, r authz.Request, a Asked) (authz.D
 		p.mu.Unlock()
 		return authz.Decision{}, errors.New("no route to host")
 	}
-	if a.Epoch > p.epoch || a.Epoch == p.epoch && a.Applied > p.rev {
+	if p.behind(a) {
 		p.mu.Unlock()
 		return authz.Decision{}, authz.Errorf(authz.KindUnavailable, CodeBehind, "behind")
 	}
@@ -220,6 +228,11 @@ func (p *fakePDP) answer(ctx context.Context, r authz.Request, a Asked) (authz.D
 	}
 	p.mu.Unlock()
 	return d, wait(ctx, slow)
+}
+
+// behind is R14.
+func (p *fakePDP) behind(a Asked) bool {
+	return a.Epoch > p.epoch || a.Epoch == p.epoch && a.Applied > p.rev
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -288,6 +301,9 @@ func (c *fakeConn) BatchCheck(ctx context.Context, q *BatchQuestion) ([]authz.De
 func (c *fakeConn) Introspect(_ context.Context, q *IntrospectQuestion) (Introspection, error) {
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
+	if c.p.last = q.Asked; !c.p.careless && c.p.behind(q.Asked) {
+		return Introspection{}, authz.Errorf(authz.KindUnavailable, CodeBehind, "behind")
+	}
 	d := c.p.judge(authz.Request{Token: q.Token, Target: authz.Target{ID: 1}})
 	return Introspection{Live: d.Allow, Reason: d.Reason, Revision: d.Revision}, nil
 }

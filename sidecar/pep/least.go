@@ -80,6 +80,15 @@ func (d *Decider) beginAlone(ctx context.Context, h uint64, k *key, req *authz.R
 	}
 	defer d.mu.Unlock()
 	f := d.flight()
+	f.atLeast(least)
+	key, question := *k, &Question{*req, f.asked()}
+	d.done.Go(func() { d.fly(context.WithoutCancel(ctx), f, h, &key, question, false) })
+	return f, nil
+}
+
+// atLeast makes a flight ask for what its caller has seen too. An answer from before that is
+// stale when it lands.
+func (f *flight) atLeast(least *Least) {
 	f.Applied = max(f.Applied, least.Revision)
 	switch {
 	case least.Epoch > f.Epoch:
@@ -87,7 +96,4 @@ func (d *Decider) beginAlone(ctx context.Context, h uint64, k *key, req *authz.R
 	case least.Epoch == f.Epoch:
 		f.Applied = max(f.Applied, least.EpochRevision)
 	}
-	key, question := *k, &Question{*req, f.asked()}
-	d.done.Go(func() { d.fly(context.WithoutCancel(ctx), f, h, &key, question, false) })
-	return f, nil
 }

@@ -85,7 +85,9 @@ func (u *uses) count() {
 		for _, e := range list {
 			n := int64(e.hits.Swap(0))
 			u.hits += uint64(n)
-			u.add(e, n)
+			if e.subject.digest != authz.Nobody { // an anonymous visitor has authenticated to nobody
+				u.add(e, n)
+			}
 		}
 	}
 }

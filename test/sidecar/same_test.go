@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/pdp/authz"
 )
 
 // alike takes out what may differ between the PDP's answer and a sidecar's.
@@ -64,9 +66,18 @@ func TestSameAsPDP(t *testing.T) {
 			&jobwardv1.CheckRequest{Token: token, TargetProjectId: api, Permission: "read_packages", Surface: 99},
 			&jobwardv1.CheckRequest{Token: token, TokenDigest: []byte("short"), TargetProjectId: api, Permission: "read_packages"})
 	}
-	cached := 0
+	nobody := authz.Nobody[:]
+	for _, target := range []int64{0, shop, api, 12, 13, 15, warehouse, 17, 18, 999} {
+		for _, permission := range []string{"read_packages", "download_code", "push_code", "read_own_job", "no_such", ""} {
+			questions = append(questions, &jobwardv1.CheckRequest{TokenDigest: nobody, TargetProjectId: target, Permission: permission})
+		}
+	}
+	cached, visitors := 0, 0
 	for _, q := range questions {
 		a, aerr := theirs.Check(t.Context(), q)
+		if bytes.Equal(q.TokenDigest, nobody) && a.GetDecision().GetAllow() {
+			visitors++
+		}
 		for range 2 {
 			b, berr := ours.Check(t.Context(), q)
 			if b.GetDecision().GetCached() {
@@ -80,7 +91,10 @@ func TestSameAsPDP(t *testing.T) {
 	if cached < len(questions)/4 {
 		t.Errorf("only %d of %d answers were from the cache", cached, len(questions))
 	}
-	t.Logf("%d questions, %d answers from the cache", len(questions), cached)
+	if visitors == 0 {
+		t.Error("no visitor was let in anywhere: there is nothing public")
+	}
+	t.Logf("%d questions, %d answers from the cache, %d visitors let in", len(questions), cached, visitors)
 
 	batch := func(n int, change func(*jobwardv1.BatchCheckRequest)) *jobwardv1.BatchCheckRequest {
 		b := &jobwardv1.BatchCheckRequest{Token: live}
@@ -94,6 +108,7 @@ func TestSameAsPDP(t *testing.T) {
 		batch(0, func(*jobwardv1.BatchCheckRequest) {}), batch(1, func(*jobwardv1.BatchCheckRequest) {}), batch(1000, func(*jobwardv1.BatchCheckRequest) {}),
 		batch(1001, func(*jobwardv1.BatchCheckRequest) {}), batch(3, func(b *jobwardv1.BatchCheckRequest) { b.Questions[2].Permission = "" }),
 		batch(3, func(b *jobwardv1.BatchCheckRequest) { b.Token = "" }),
+		batch(9, func(b *jobwardv1.BatchCheckRequest) { b.Token, b.TokenDigest = "", nobody }),
 	} {
 		a, aerr := theirs.BatchCheck(t.Context(), q)
 		b, berr := ours.BatchCheck(t.Context(), q)
@@ -107,7 +122,9 @@ func TestSameAsPDP(t *testing.T) {
 		}
 	}
 
-	for _, in := range []*jobwardv1.IntrospectRequest{{Token: live}, {Token: dead}, {Token: "x"}, {}, {Token: live, MinRevision: 2}} {
+	for _, in := range []*jobwardv1.IntrospectRequest{{Token: live}, {Token: dead}, {Token: "x"}, {}, {Token: live, MinRevision: 2}, {TokenDigest: nobody},
+		{Token: live, Epoch: 1, MinRevision: 2}, {Token: live, MinRevision: 1 << 40}, {Token: live, Epoch: 1, MinRevision: 1 << 40}, {Token: live, Epoch: 9},
+	} {
 		a, aerr := jobwardv1.NewTokenServiceClient(p.conn).Introspect(t.Context(), in)
 		b, berr := jobwardv1.NewTokenServiceClient(s.conn).Introspect(t.Context(), in)
 		if a.GetValidFor() != nil {
