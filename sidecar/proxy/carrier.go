@@ -78,14 +78,13 @@ func search(w http.ResponseWriter, r *http.Request, find finder, ours func(name,
 	buf := make([]byte, 0, 4<<10)
 	var found fields
 	for all := false; !all && !found.done; {
-		if len(buf) > searched {
-			return nil, errTooLarge
-		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
-		n, err := body.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
+		n, err := body.Read(buf[len(buf):min(cap(buf), searched+1)])
+		if buf = buf[:len(buf)+n]; len(buf) > searched {
+			return nil, errTooLarge
+		}
 		if err != nil && err != io.EOF {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				err = errSlow

@@ -1,0 +1,323 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
+	"github.com/jobward/jobward/sidecar/pep/peptest"
+	"github.com/jobward/jobward/sidecar/route"
+)
+
+// house is the whole door before a service, with a real PDP.
+type house struct {
+	*rig
+	pdp  *peptest.PDP
+	door *Door
+	log  bytes.Buffer
+}
+
+func newHouse(t *testing.T, service http.HandlerFunc, change ...func(*Door, *Options)) *house {
+	t.Helper()
+	h := &house{pdp: peptest.Start(t)}
+	h.door = &Door{Gate: &gate.Gate{Asker: h.pdp.Decider(), Routes: route.Builtin()}}
+	h.rig = newRig(t, service, func(r *rig, o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		h.door.Gate.Logger = o.Logger
+		for _, f := range change {
+			f(h.door, o)
+		}
+		r.front.Config.Handler = h.door
+	})
+	h.door.Service = h.up
+	h.door.Done = func(o Outcome) { h.ended <- o }
+	return h
+}
+
+func packageOf(project any) string {
+	return fmt.Sprintf("/api/v4/projects/%v/packages/generic/a/1.0/a.bin", project)
+}
+
+// TestCarriers asks in each way that a token can be shown (§4.2), and wants that the service sees whose job it is and no token.
+func TestCarriers(t *testing.T) {
+	h := newHouse(t, echo)
+	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	plain := packageOf(peptest.Lib)
+	for name, c := range map[string]struct {
+		path    string
+		headers []string
+		arrives string
+	}{
+		"header":          {plain, []string{"JOB-TOKEN: " + token}, plain},
+		"bearer":          {plain, []string{"Authorization: Bearer " + token}, plain},
+		"basic":           {plain, []string{"Authorization: Basic " + basicOf("gitlab-ci-token", token)}, plain},
+		"job_token":       {plain + "?job_token=" + token, nil, plain},
+		"token":           {plain + "?a=%2f&token=" + token + "&b", nil, plain + "?a=%2f&b"},
+		"encoded project": {packageOf("acme%2Flib") + "?x=y", []string{"JOB-TOKEN: " + token}, packageOf("acme%2Flib") + "?x=y"},
+	} {
+		resp, body := h.do("GET", c.path, nil, append(c.headers, "Jobward-User: root")...)
+		if resp == nil || resp.StatusCode != 200 || !strings.HasPrefix(body, "GET "+c.arrives+" ") {
+			t.Errorf("%s: %v %s", name, resp, body)
+		}
+		if strings.Contains(body, token) || strings.Contains(body, "Authorization") || strings.Contains(body, "root") {
+			t.Errorf("%s: the service sees\n%s", name, body)
+		}
+		for _, want := range []string{"\nJobward-Job: 1\n", "\nJobward-Project: 10\n", "\nJobward-User: 1\n"} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %q in\n%s", name, want, body)
+			}
+		}
+	}
+	if strings.Contains(h.log.String(), token) {
+		t.Error("the log has the token")
+	}
+}
+
+func basicOf(user, password string) string {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.SetBasicAuth(user, password)
+	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
+}
+
+// TestDenials looks at refusals as clients see them.
+func TestDenials(t *testing.T) {
+	h := newHouse(t, func(http.ResponseWriter, *http.Request) { t.Error("the service is asked") })
+	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	dead := h.pdp.Issue("2", peptest.App, peptest.Dev)
+	h.pdp.Revoke("2")
+	for name, c := range map[string]struct {
+		method, path, token string
+		status              int
+		body                string
+	}{
+		"not let in":   {"GET", packageOf(peptest.Closed), token, 404, "Not Found"},
+		"no such":      {"GET", packageOf(99), token, 404, "Not Found"},
+		"dead":         {"GET", packageOf(peptest.Open), dead, 401, "Unauthorized"},
+		"no token":     {"GET", packageOf(peptest.Lib), "", 401, "Unauthorized"},
+		"no route":     {"GET", "/api/v4/nonsense", token, 404, ""},
+		"two meanings": {"GET", packageOf(peptest.App) + "/../x", token, 400, ""},
+		"a double dot": {"GET", "/api/v4/projects/10/packages/generic/a/%2e%2e/a.bin", token, 400, ""},
+		"two slashes":  {"GET", "//api/v4/job", token, 400, "two slashes"},
+		"an upload":    {"PUT", packageOf(peptest.Closed), token, 404, "Not Found"},
+	} {
+		var headers []string
+		if c.token != "" {
+			headers = append(headers, "JOB-TOKEN: "+c.token)
+		}
+		var body io.Reader
+		if c.method == "PUT" {
+			body = io.LimitReader(zeros{}, 10<<20)
+		}
+		resp, got := h.do(c.method, c.path, body, headers...)
+		if resp == nil && c.method == "PUT" {
+			continue // it was sending when the answer came, and the connection went: as other servers do
+		}
+		if resp == nil || resp.StatusCode != c.status || !strings.Contains(got, c.body) || resp.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v %q", name, resp, got)
+		}
+		if resp, got := h.do("HEAD", c.path, nil, headers...); c.method == "GET" && (resp == nil || got != "" || c.status < 404 && resp.StatusCode != c.status) {
+			t.Errorf("%s: HEAD gives %v", name, resp)
+		}
+	}
+}
+
+// TestTrigger sends the token in the body, as the documentation of triggers has it (form fields), and in the other forms of a body.
+func TestTrigger(t *testing.T) {
+	h := newHouse(t, echo)
+	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	path := fmt.Sprintf("/api/v4/projects/%d/trigger/pipeline", peptest.Lib)
+	form := func(pairs ...string) (string, io.Reader) {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		for i := 0; i < len(pairs); i += 2 {
+			m.WriteField(pairs[i], pairs[i+1])
+		}
+		m.Close()
+		return m.FormDataContentType(), &b
+	}
+	multi, parts := form("token", token, "ref", "main")
+	for name, c := range map[string]struct {
+		kind   string
+		body   io.Reader
+		status int
+		want   string
+	}{
+		"curl --form":        {multi, parts, 200, `name=\"ref\"\r\n\r\nmain\r\n`},
+		"curl --data":        {"application/x-www-form-urlencoded", strings.NewReader("token=" + token + "&ref=main"), 200, `body="ref=main"`},
+		"JSON":               {"application/json", strings.NewReader(`{"token": "` + token + `", "ref": "main"}`), 200, `"main\"}"`},
+		"a body too large":   {"application/json", strings.NewReader(`{"ref": "` + strings.Repeat("x", searched) + `", "token": "` + token + `"}`), 413, "JOB-TOKEN"},
+		"an unknown token":   {"application/x-www-form-urlencoded", strings.NewReader("token=" + token[:len(token)-4] + "AAAA&ref=main"), 401, ""},
+		"no token":           {"application/x-www-form-urlencoded", strings.NewReader("ref=main"), 401, ""},
+		"not a carrier here": {"application/x-www-form-urlencoded", strings.NewReader("job_token=" + token), 401, ""},
+	} {
+		resp, body := h.do("POST", path, c.body, "Content-Type: "+c.kind)
+		if resp == nil || resp.StatusCode != c.status || !strings.Contains(body, c.want) || strings.Contains(body, token) {
+			t.Errorf("%s: %v %s", name, resp, body)
+		}
+	}
+	h.door.Gate.WithoutToken = gate.Pass
+	if resp, body := h.do("POST", path, strings.NewReader("token=glptt-0123456789&ref=main"), "Content-Type: application/x-www-form-urlencoded"); resp == nil ||
+		!strings.Contains(body, `body="token=glptt-0123456789&ref=main"`) {
+		t.Errorf("a trigger token: %v %s", resp, body)
+	}
+	if resp, body := h.do("POST", path, strings.NewReader("token="+token+"&ref=main"), "Content-Type: application/x-www-form-urlencoded"); resp == nil || !strings.Contains(body, `body="ref=main"`) {
+		t.Errorf("a job token: %v %s", resp, body)
+	}
+}
+
+// TestRevokeCutsDownload has a service that sends a chunk whenever the test wants. After Revoke says that nobody allows the job any more, the next
+// chunk does not arrive. Nothing but the question before the chunk can tell: the timer sleeps.
+func TestRevokeCutsDownload(t *testing.T) {
+	more := make(chan struct{})
+	h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
+		for range more {
+			if _, err := io.WriteString(w, "chunk"); err != nil {
+				return
+			}
+			http.NewResponseController(w).Flush()
+		}
+	}, func(_ *Door, o *Options) { o.Every = time.Hour })
+	defer close(more)
+	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", h.front.URL+packageOf(peptest.Lib), nil)
+	req.Header.Set("Job-Token", token)
+	go func() { more <- struct{}{} }()
+	resp, err := h.front.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 100)
+	for range 10 {
+		if n, err := io.ReadFull(resp.Body, buf[:5]); err != nil {
+			t.Fatal(n, err)
+		}
+		more <- struct{}{}
+	}
+	io.ReadFull(resp.Body, buf[:5])
+	h.pdp.Revoke("1")
+	more <- struct{}{}
+	if n, err := resp.Body.Read(buf); n != 0 || err == nil || err == io.EOF {
+		t.Errorf("after Revoke %d bytes arrive, %v", n, err)
+	}
+	if o := h.outcome(); o != Cut {
+		t.Errorf("outcome %d", o)
+	}
+}
+
+// TestRevokeCutsUpload is the other direction; and a role that was taken away cuts as well.
+func TestRevokeCutsUpload(t *testing.T) {
+	for name, end := range map[string]func(*peptest.PDP){
+		"revoked": func(p *peptest.PDP) { p.Revoke("1") },
+		"a role":  func(p *peptest.PDP) { p.AddUser(peptest.Dev, "dev", authz.RoleGuest) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got atomic.Int64
+			saw := make(chan error, 1)
+			h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
+				for buf := make([]byte, 100); ; {
+					n, err := r.Body.Read(buf)
+					if got.Add(int64(n)); err != nil {
+						saw <- err
+						return
+					}
+				}
+			}, func(_ *Door, o *Options) { o.Every = time.Hour })
+			token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+			body, send := io.Pipe()
+			req, _ := http.NewRequestWithContext(t.Context(), "PUT", h.front.URL+packageOf(peptest.App), body)
+			req.Header.Set("Job-Token", token)
+			done := make(chan int, 1)
+			go func() {
+				resp, err := h.front.Client().Do(req)
+				if err != nil {
+					done <- 0
+					return
+				}
+				resp.Body.Close()
+				done <- resp.StatusCode
+			}()
+			io.WriteString(send, "12345")
+			h.eventually(func() bool { return got.Load() == 5 }, "nothing arrives")
+			end(h.pdp)
+			io.WriteString(send, "67890")
+			if err := <-saw; err == io.EOF || got.Load() != 5 {
+				t.Errorf("the service has %d bytes and %v", got.Load(), err)
+			}
+			if status := <-done; status != 401 && status != 403 && status != 404 {
+				t.Errorf("the client gets %d", status)
+			}
+			send.Close()
+			if o := h.outcome(); o != Cut {
+				t.Errorf("outcome %d", o)
+			}
+		})
+	}
+}
+
+// TestOutage lets a transfer go on while the lease runs and no PDP is there, and cuts it when the lease is over.
+func TestOutage(t *testing.T) {
+	h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 1000)); err != nil {
+				return
+			}
+			http.NewResponseController(w).Flush()
+			time.Sleep(time.Millisecond)
+		}
+	})
+	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", h.front.URL+packageOf(peptest.Lib), nil)
+	req.Header.Set("Job-Token", token)
+	resp, err := h.front.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	began := time.Now()
+	h.pdp.Outage(true)
+	defer h.pdp.Outage(false)
+	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
+		t.Error(n, err)
+	}
+	if took := time.Since(began); took < peptest.DefaultTerm/4 || took > peptest.DefaultTerm+10*time.Second {
+		t.Errorf("cut after %v, with a lease of %v", took, peptest.DefaultTerm)
+	}
+	if o := h.outcome(); o != Cut {
+		t.Errorf("outcome %d", o)
+	}
+}
+
+// TestTwoTokens and its like: what gate refuses never reaches the service, whatever the body says.
+func TestTwoTokens(t *testing.T) {
+	h := newHouse(t, echo)
+	mine := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	other := h.pdp.Issue("2", peptest.App, peptest.Guest)
+	form := "Content-Type: application/x-www-form-urlencoded"
+	for name, c := range map[string]struct {
+		query, body string
+		headers     []string
+	}{
+		"header and query":  {"?job_token=" + other, "", []string{"JOB-TOKEN: " + mine}},
+		"two in the query":  {"?job_token=" + other + "&token=" + mine, "", nil},
+		"two in the form":   {"", "job_token=" + mine + "&token=" + other, []string{form}},
+		"the same name":     {"", "token=" + mine + "&token=" + other, []string{form}},
+		"two headers":       {"", "", []string{"JOB-TOKEN: " + mine, "JOB-TOKEN: " + other}},
+		"overridden method": {"", "", []string{"JOB-TOKEN: " + mine, "X-HTTP-Method-Override: DELETE"}},
+	} {
+		resp, body := h.do("PUT", packageOf(peptest.App)+c.query, strings.NewReader(c.body), c.headers...)
+		if resp == nil || resp.StatusCode < 400 || resp.StatusCode >= 500 || strings.Contains(body, mine) {
+			t.Errorf("%s: %v %s", name, resp, body)
+		}
+	}
+}
