@@ -1,0 +1,2 @@
+// Package gitlab is a REST API of the PDP.
+package gitlab
