@@ -262,3 +262,23 @@ func TestConcurrentDecisions(t *testing.T) {
 		t.Errorf("%d of 8000, %v", l.count(), err)
 	}
 }
+
+// TestVisitors: an anonymous visitor is in no record, let in or not, and takes no part in
+// which allow is kept.
+func TestVisitors(t *testing.T) {
+	var l log
+	r := NewRecorder(2, l.write)
+	q := ask()
+	q.Token = authz.Nobody
+	for range 5 {
+		r.Decision(1, "git", q, &authz.Decision{Allow: true, Reason: authz.AllowedOpen, Target: 3}, "id")
+		r.Decision(1, "git", q, &authz.Decision{Reason: authz.TokenMissing, Target: 3}, "id")
+		r.Decision(1, "git", ask(), &authz.Decision{Allow: true, Reason: authz.AllowedSelf, Job: "job"}, "id")
+	}
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.events) != 1 || l.events[0].Job != "job" || l.count() != 2 {
+		t.Errorf("%+v", l.events)
+	}
+}

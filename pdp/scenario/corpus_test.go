@@ -72,7 +72,7 @@ func TestCorpus(t *testing.T) {
 			t.Errorf("%s:%d: %s: %s; %s", s.File, s.Line, s.ID, wrong, s.Why)
 		}
 	})
-	for _, name := range strings.Fields("live src self in out grp vis feat fg push git reg user tgt role surf limits fork") {
+	for _, name := range strings.Fields("live src self in out grp vis feat fg push git reg user tgt role surf limits fork anon") {
 		f := families[name]
 		if f == nil {
 			t.Errorf("no case of the family %s", name)

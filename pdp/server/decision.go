@@ -68,13 +68,15 @@ func (d *decisionService) Explain(ctx context.Context, in *jobwardv1.ExplainRequ
 	s := d.s
 	req := engine.ExplainRequest{Job: authz.JobID(in.GetJobId())}
 	var digest authz.Digest
-	if req.Job == "" {
-		var err error
+	var err error
+	switch {
+	case in.GetAnonymous():
+		digest = authz.Nobody
+	case req.Job == "":
 		if digest, err = wire.Digest(s.opt.Tokens, in.GetToken()); err != nil {
 			return nil, err
 		}
 	}
-	var err error
 	if req.Request, err = wire.QuestionRequest(digest, in.GetQuestion()); err != nil {
 		return nil, below("question", err)
 	}

@@ -532,6 +532,7 @@ type ExplainRequest struct {
 	//
 	//	*ExplainRequest_Token
 	//	*ExplainRequest_JobId
+	//	*ExplainRequest_Anonymous
 	Subject isExplainRequest_Subject `protobuf_oneof:"subject"`
 	// The question.
 	Question *Question `protobuf:"bytes,3,opt,name=question,proto3" json:"question,omitempty"`
@@ -596,6 +597,15 @@ func (x *ExplainRequest) GetJobId() string {
 	return ""
 }
 
+func (x *ExplainRequest) GetAnonymous() bool {
+	if x != nil {
+		if x, ok := x.Subject.(*ExplainRequest_Anonymous); ok {
+			return x.Anonymous
+		}
+	}
+	return false
+}
+
 func (x *ExplainRequest) GetQuestion() *Question {
 	if x != nil {
 		return x.Question
@@ -624,9 +634,16 @@ type ExplainRequest_JobId struct {
 	JobId string `protobuf:"bytes,2,opt,name=job_id,json=jobId,proto3,oneof"`
 }
 
+type ExplainRequest_Anonymous struct {
+	// An anonymous visitor, who shows no token.
+	Anonymous bool `protobuf:"varint,5,opt,name=anonymous,proto3,oneof"`
+}
+
 func (*ExplainRequest_Token) isExplainRequest_Subject() {}
 
 func (*ExplainRequest_JobId) isExplainRequest_Subject() {}
+
+func (*ExplainRequest_Anonymous) isExplainRequest_Subject() {}
 
 // ExplainResponse answers Explain.
 type ExplainResponse struct {
@@ -821,10 +838,11 @@ const file_jobward_v1_decision_proto_rawDesc = "" +
 	"\x13CheckStreamResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x122\n" +
 	"\tdecisions\x18\x02 \x03(\v2\x14.jobward.v1.DecisionR\tdecisions\x12-\n" +
-	"\aproblem\x18\x03 \x01(\v2\x13.jobward.v1.ProblemR\aproblem\"\xcb\x01\n" +
+	"\aproblem\x18\x03 \x01(\v2\x13.jobward.v1.ProblemR\aproblem\"\xf4\x01\n" +
 	"\x0eExplainRequest\x12\x1b\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00R\x05token\x12-\n" +
-	"\x06job_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f \x01(\x80\x012\b^[!-~]*$H\x00R\x05jobId\x128\n" +
+	"\x06job_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f \x01(\x80\x012\b^[!-~]*$H\x00R\x05jobId\x12'\n" +
+	"\tanonymous\x18\x05 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\tanonymous\x128\n" +
 	"\bquestion\x18\x03 \x01(\v2\x14.jobward.v1.QuestionB\x06\xbaH\x03\xc8\x01\x01R\bquestion\x12!\n" +
 	"\fmin_revision\x18\x04 \x01(\x04R\vminRevisionB\x10\n" +
 	"\asubject\x12\x05\xbaH\x02\b\x01\"\x8c\x01\n" +
@@ -912,6 +930,7 @@ func file_jobward_v1_decision_proto_init() {
 	file_jobward_v1_decision_proto_msgTypes[7].OneofWrappers = []any{
 		(*ExplainRequest_Token)(nil),
 		(*ExplainRequest_JobId)(nil),
+		(*ExplainRequest_Anonymous)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -14,12 +14,16 @@ import (
 type question struct {
 	tokenInput
 	Job        string `help:"Ask for the newest token of this job instead of giving a token (needs the admin role)."`
+	Anonymous  bool   `help:"Ask what a visitor without any token may do."`
 	Target     string `placeholder:"PROJECT" help:"Project asked for; the job's own questions need none."`
 	Permission string `required:"" short:"p" help:"What the job wants to do there, such as read_packages."`
 	Surface    string `enum:"default,policy,rest,git,registry,graphql,unlisted" default:"default" help:"Kind of door: default (the permission's own), policy, rest, git, registry, graphql or unlisted."`
 }
 
 func (c *question) build() (*jobwardv1.Question, error) {
+	if c.Anonymous && (c.Job != "" || c.TokenFile != "" || c.Token == "-") {
+		return nil, errors.New("--anonymous asks about no token: leave out the token and --job, or it")
+	}
 	surface, err := authz.ParseSurface(c.Surface)
 	if err != nil {
 		return nil, err
@@ -44,6 +48,9 @@ func (c *checkCmd) Run(s *session) error {
 		return err
 	}
 	var d *jobwardv1.Decision
+	req := &jobwardv1.CheckRequest{
+		TargetProjectId: q.TargetProjectId, TargetProjectPath: q.TargetProjectPath, Permission: q.Permission, Surface: q.Surface,
+	}
 	if c.Job != "" {
 		resp, err := call(s, service.Explain, &jobwardv1.ExplainRequest{Subject: &jobwardv1.ExplainRequest_JobId{JobId: c.Job}, Question: q})
 		if err != nil {
@@ -51,16 +58,12 @@ func (c *checkCmd) Run(s *session) error {
 		}
 		d = resp.GetDecision()
 	} else {
-		token, err := c.read(s)
-		if err != nil {
+		if c.Anonymous {
+			req.TokenDigest = authz.Nobody[:]
+		} else if req.Token, err = c.shown(s); err != nil {
 			return err
 		}
-		if token == "" {
-			return errNoToken
-		}
-		resp, err := call(s, service.Check, &jobwardv1.CheckRequest{
-			Token: token, TargetProjectId: q.TargetProjectId, TargetProjectPath: q.TargetProjectPath, Permission: q.Permission, Surface: q.Surface,
-		})
+		resp, err := call(s, service.Check, req)
 		if err != nil {
 			return err
 		}
@@ -75,7 +78,16 @@ func (c *checkCmd) Run(s *session) error {
 	return nil
 }
 
-var errNoToken = errors.New("give a token (as - to read it from standard input, by --token-file, or in JOBWARD_TOKEN), or --job")
+// shown reads the token that the question is about.
+func (c *question) shown(s *session) (string, error) {
+	token, err := c.read(s)
+	if err == nil && token == "" {
+		err = errNoToken
+	}
+	return token, err
+}
+
+var errNoToken = errors.New("give a token (as - to read it from standard input, by --token-file, or in JOBWARD_TOKEN), --job or --anonymous")
 
 func decisionRows(t *table, d *jobwardv1.Decision) {
 	word := "DENY"
@@ -100,7 +112,7 @@ func decisionRows(t *table, d *jobwardv1.Decision) {
 	if d.GetCached() {
 		t.row("cached", "yes: nothing that it rests on has changed since that revision")
 	}
-	if d.GetValidFor() != nil {
+	if d.GetValidFor() != nil && d.GetJobId() != "" { // a visitor has no token that lives
 		t.row("token lives for", d.GetValidFor().AsDuration().Round(time.Second))
 	}
 	if d.GetDecisionId() != "" {

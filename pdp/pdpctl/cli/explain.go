@@ -13,15 +13,15 @@ func (c *explainCmd) Run(s *session) error {
 		return err
 	}
 	req := &jobwardv1.ExplainRequest{Question: q}
-	if c.Job != "" {
+	switch {
+	case c.Anonymous:
+		req.Subject = &jobwardv1.ExplainRequest_Anonymous{Anonymous: true}
+	case c.Job != "":
 		req.Subject = &jobwardv1.ExplainRequest_JobId{JobId: c.Job}
-	} else {
-		token, err := c.read(s)
+	default:
+		token, err := c.shown(s)
 		if err != nil {
 			return err
-		}
-		if token == "" {
-			return errNoToken
 		}
 		req.Subject = &jobwardv1.ExplainRequest_Token{Token: token}
 	}

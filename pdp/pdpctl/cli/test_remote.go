@@ -214,14 +214,17 @@ func (x *scratch) rename() {
 	for i := range w.Members {
 		w.Members[i].User, w.Members[i].Scope = x.at(w.Members[i].User), x.at(w.Members[i].Scope)
 	}
-	if !slices.ContainsFunc(w.Projects, func(p scenario.Project) bool { return p.Path == x.at(x.sc.Job.Project) }) {
+	if !x.visitor() && !slices.ContainsFunc(w.Projects, func(p scenario.Project) bool { return p.Path == x.at(x.sc.Job.Project) }) {
 		x.ghost.project = authz.ProjectID(x.b.base + int64(len(w.Projects)) + 1)
 	}
-	if !slices.ContainsFunc(w.Users, func(u scenario.User) bool { return u.Name == x.at(user) }) {
+	if !x.visitor() && !slices.ContainsFunc(w.Users, func(u scenario.User) bool { return u.Name == x.at(user) }) {
 		x.ghost.user = authz.UserID(x.b.base + int64(len(w.Users)) + 1)
 	}
 	x.b.base += maxScratch // ids are never used twice: those of deleted projects keep their dead
 }
+
+// visitor reports whether the question is that of somebody without a token, who has no job.
+func (x *scratch) visitor() bool { return x.sc.Job.Token == "none" }
 
 func memberNames(list []scenario.Member) (names []string) {
 	for _, m := range list {
@@ -288,9 +291,12 @@ func (x *scratch) ask(shown string) verdict {
 		surface = wire.SurfaceToProto(parsed)
 	}
 	target := x.at(r.TargetProject)
-	got, err := call(x.b.s, x.b.asks.Check, &jobwardv1.CheckRequest{
-		Token: shown, TargetProjectPath: target, Permission: string(r.Permission), Surface: surface,
-	})
+	q := &jobwardv1.CheckRequest{Token: shown, TargetProjectPath: target, Permission: string(r.Permission), Surface: surface}
+	about := &jobwardv1.ExplainRequest{Subject: &jobwardv1.ExplainRequest_Token{Token: shown}}
+	if x.visitor() {
+		q.TokenDigest, about.Subject = authz.Nobody[:], &jobwardv1.ExplainRequest_Anonymous{Anonymous: true}
+	}
+	got, err := call(x.b.s, x.b.asks.Check, q)
 	if err != nil {
 		return verdict{failed: x.b.s.words(err).Error()}
 	}
@@ -302,10 +308,8 @@ func (x *scratch) ask(shown string) verdict {
 	if v.failed == "" {
 		return v
 	}
-	told, err := call(x.b.s, x.b.asks.Explain, &jobwardv1.ExplainRequest{
-		Subject:  &jobwardv1.ExplainRequest_Token{Token: shown},
-		Question: &jobwardv1.Question{TargetProjectPath: target, Permission: string(r.Permission), Surface: surface},
-	})
+	about.Question = &jobwardv1.Question{TargetProjectPath: target, Permission: string(r.Permission), Surface: surface}
+	told, err := call(x.b.s, x.b.asks.Explain, about)
 	if err != nil {
 		v.failed += "; it could not be explained: " + x.b.s.words(err).Error()
 	}

@@ -23,8 +23,10 @@ func (x *scratch) build() (shown string, err error) {
 	if err := x.apply(x.beginning()); err != nil {
 		return "", err
 	}
-	if shown, err = x.issue(); err != nil {
-		return "", err
+	if !x.visitor() {
+		if shown, err = x.issue(); err != nil {
+			return "", err
+		}
 	}
 	if gone := x.killed(); len(gone) > 0 {
 		if err := x.apply(gone); err != nil {
@@ -46,6 +48,9 @@ func (x *scratch) build() (shown string, err error) {
 		if err := quiet.importList(x.b.lists, state.DefaultAllowlist(a.Project), &list, false); err != nil {
 			return "", fmt.Errorf("allowlist of project %d: %w", a.Project, err)
 		}
+	}
+	if x.visitor() {
+		return "", nil
 	}
 	return shown, x.end()
 }
