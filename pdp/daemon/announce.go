@@ -19,11 +19,15 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 	if d.admin != nil {
 		admin = d.plan.admin.Taken(at.Admin).String()
 	}
+	rest := "off"
+	if d.rest != nil {
+		rest = d.plan.rest.Taken(at.REST).String()
+	}
 	dir, err := filepath.Abs(d.DataDir)
 	if err != nil {
 		return err
 	}
-	d.log.Info("ready", "grpc", calls, "admin", admin, "dir", dir, "development", d.development, "took", took.Round(time.Millisecond).String())
+	d.log.Info("ready", "grpc", calls, "admin", admin, "rest", rest, "dir", dir, "development", d.development, "took", took.Round(time.Millisecond).String())
 	if !d.development {
 		return nil
 	}
@@ -40,6 +44,12 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 		web = "http://" + admin + "/readyz and /metrics"
 	} else if d.plan.admin != nil {
 		web = admin
+	}
+	if d.rest != nil {
+		web += "\n  REST    " + rest
+		if d.plan.rest.Network == "tcp" {
+			web = strings.TrimSuffix(web, rest) + "http://" + rest + "/api/v4"
+		}
 	}
 	// Nothing hangs on its being read.
 	fmt.Fprintf(d.out, `

@@ -37,9 +37,11 @@ type plan struct {
 	development bool
 	grpc        []serving.Address
 	admin       *serving.Address // nil: off
+	rest        *serving.Address // nil: off
 	tokens      *token.Format
 	tls         *identity.ServerTLS // nil in development mode
 	adminTLS    *identity.ServerTLS // nil unless the admin address needs it
+	restTLS     *identity.ServerTLS // nil in development mode, and when the REST API is off
 	callers     *identity.Callers   // nil in development mode
 	catalogue   []byte              // nil: the store keeps what it has
 }
@@ -109,6 +111,11 @@ func (p *plan) checkAddresses(f *settings.Findings) {
 		a := take("admin-addr", p.AdminAddr)
 		p.admin = &a
 	}
+	if p.RESTAddr != "off" {
+		a := take("rest-addr", p.RESTAddr)
+		p.rest = &a
+	}
+	f.Failed("external-url", checkExternalURL(p.ExternalURL))
 }
 
 // checkDoors keeps the one rule of the doors: no TLS, no start, except in development mode on addresses that only this machine reaches.
@@ -135,6 +142,10 @@ func (p *plan) checkDoors(f *settings.Findings) {
 		f.Need(a.Local(), "grpc-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served: "+
 			"set tls-cert-file, tls-key-file and callers-file, or listen on 127.0.0.1", a)
 	}
+	if p.rest != nil {
+		f.Need(p.rest.Local(), "rest-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served: "+
+			"set tls-cert-file, tls-key-file and callers-file, or listen on 127.0.0.1", p.rest)
+	}
 	if p.admin != nil {
 		f.Need(p.admin.Local(), "admin-addr", "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served", p.admin)
 	}
@@ -159,7 +170,14 @@ func (p *plan) checkFiles(f *settings.Findings) {
 	}
 	files := identity.ServerFiles{Cert: p.TLSCertFile, Key: p.TLSKeyFile, ClientCA: p.TLSClientCAFile, RequireClientCert: p.TLSRequireClientCert}
 	p.tls, err = identity.LoadServerTLS(files, "h2")
-	if f.Failed("tls files", err) || p.admin == nil || p.admin.Local() {
+	if f.Failed("tls files", err) {
+		return
+	}
+	if p.rest != nil {
+		p.restTLS, err = identity.LoadServerTLS(files, "h2", "http/1.1")
+		f.Failed("tls files", err)
+	}
+	if p.admin == nil || p.admin.Local() {
 		return
 	}
 	p.adminTLS, err = identity.LoadServerTLS(identity.ServerFiles{Cert: files.Cert, Key: files.Key}, "h2", "http/1.1")

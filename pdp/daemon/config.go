@@ -56,6 +56,12 @@ type Config struct {
 	// AdminAddr is where /livez, /readyz, /startupz and /metrics are served over HTTP: host:port, unix:PATH, or "off". On an address that other machines can reach
 	// it is HTTPS with the server's certificate, and asks for no client certificate.
 	AdminAddr string `default:"127.0.0.1:7421" placeholder:"ADDR" group:"Listeners" help:"Where health and metrics are served over HTTP: host:port, unix:PATH or off."`
+	// RESTAddr is where GitLab's REST API of allowlists is served, for clients that know it, such as GitLab's own libraries and Terraform: host:port, unix:PATH, or "off".
+	// Package pdp/gitlab says what is there, and with which keys. Outside development mode it is HTTPS with the server's certificate. Requests wait at most 10s for
+	// the receipt of a change; bodies have at most 64KiB.
+	RESTAddr string `name:"rest-addr" default:"off" placeholder:"ADDR" group:"Listeners" help:"Where GitLab's REST API of allowlists is served: host:port, unix:PATH or off."`
+	// ExternalURL is where people find the forge's pages. Answers of the REST API link to it; left out, their links are null.
+	ExternalURL string `name:"external-url" placeholder:"URL" group:"Listeners" help:"Address of the forge's own pages, for links in answers of the REST API."`
 	// SocketMode is the mode of the Unix sockets' files, 0600 to 0777. A socket that was left behind is replaced; one on which somebody listens is not.
 	SocketMode settings.FileMode `default:"0660" placeholder:"MODE" group:"Listeners" help:"File mode of Unix sockets."`
 	// Reflection tells clients such as grpcurl which calls there are. It reveals the API, which is public, and no data.

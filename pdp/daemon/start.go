@@ -139,6 +139,9 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 		})
 		addrs = append(addrs, l.Addr())
 	}
+	if err := d.listenREST(ctx); err != nil {
+		return err
+	}
 	auth, err := d.authenticator(addrs)
 	if err != nil {
 		return err
@@ -155,7 +158,7 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 			}
 		}()
 	}
-	return nil
+	return d.serveREST(auth)
 }
 
 // authenticator tells who calls, and judges once more, on the addresses that were really taken, whether development mode is in place.
@@ -194,6 +197,9 @@ func (d *daemon) addresses() Addresses {
 	}
 	if d.admin != nil {
 		a.Admin = d.admin.Addr()
+	}
+	if d.rest != nil {
+		a.REST = d.rest.listener.Addr()
 	}
 	return a
 }

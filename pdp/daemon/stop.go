@@ -28,8 +28,14 @@ func (d *daemon) drain() {
 		// Not all of the grace, so that the streams that stand until then end by themselves.
 		d.endLeases(d.ShutdownGrace * 9 / 10)
 	}()
+	requests := make(chan struct{})
+	go func() {
+		defer close(requests)
+		d.rest.shutdown(d.ShutdownGrace, d.log)
+	}()
 	d.cutOff()
 	<-leases
+	<-requests
 }
 
 // endLeases grants no more leases and waits for the ends of those that are out.
