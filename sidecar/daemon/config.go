@@ -67,6 +67,9 @@ type Config struct {
 	TrustSocketMode bool `group:"Listeners" help:"Outside development mode, serve Unix sockets without TLS to whoever may open the file."`
 	// Reflection tells clients such as grpcurl which calls there are. It reveals the API, which is public, and no data.
 	Reflection bool `default:"true" negatable:"" group:"Listeners" help:"Serve gRPC reflection."`
+	// ExtAuthz answers Envoy's ext_authz filter on the listeners, to callers with the role service. It tells no more than Check does, and needs
+	// nothing; deploy/envoy has the recipe.
+	ExtAuthz bool `default:"true" negatable:"" group:"Listeners" help:"Answer Envoy's ext_authz filter."`
 
 	// ListenCertFile is the sidecar's certificate for services, with its intermediates, PEM. It and the other files of this group are read
 	// again when they change. TLS is 1.3 or nothing.

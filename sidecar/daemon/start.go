@@ -140,6 +140,11 @@ func (d *daemon) newServer(callers identity.Authenticator) (err error) {
 	}
 	d.grpc = grpc.NewServer(append(opts, d.services.ServerOptions()...)...)
 	d.services.Register(d.grpc)
+	if d.ExtAuthz {
+		if err := d.addExtAuthz(); err != nil {
+			return err
+		}
+	}
 	d.health = serving.NewHealth()
 	healthpb.RegisterHealthServer(d.services.Registrar(d.grpc), d.health)
 	return nil

@@ -1,0 +1,30 @@
+package daemon
+
+import (
+	"github.com/jobward/jobward/sidecar/extauthz"
+	"github.com/jobward/jobward/sidecar/gate"
+	"github.com/jobward/jobward/sidecar/route"
+)
+
+// newGate makes what judges requests at one HTTP door; the name is the door's in the metrics.
+func (d *daemon) newGate(door string) (*gate.Gate, error) {
+	counts, err := gate.NewCounts(d.telemetry.Meters, door)
+	if err != nil {
+		return nil, err
+	}
+	return &gate.Gate{Asker: d.decider, Routes: route.Builtin(), Logger: d.log, Counts: counts}, nil
+}
+
+// addExtAuthz registers the service for Envoy beside the others.
+func (d *daemon) addExtAuthz() error {
+	judge, err := d.newGate("ExtAuthz")
+	if err != nil {
+		return err
+	}
+	s, err := extauthz.New(judge, d.log)
+	if err != nil {
+		return err
+	}
+	s.Register(d.grpc, d.services)
+	return nil
+}
