@@ -92,11 +92,8 @@ const ownJob authz.Permission = "read_own_job"
 func (g *Gate) Judge(ctx context.Context, r *Request) Verdict {
 	var v Verdict
 	m, err := g.Routes.Match(&r.Request)
-	var carriers route.Carriers
-	if err == nil {
-		v.Route, carriers = m.Route, m.Route.Carriers
-	}
-	s := g.look(r, carriers)
+	v.Route = m.Route
+	s := g.look(r, m.Route)
 	v.Query, v.DropAuthorization = s.query, s.ours
 	var o Outcome
 	switch {
@@ -227,6 +224,9 @@ func (g *Gate) finish(ctx context.Context, v *Verdict, o Outcome) {
 	if o.allows() {
 		v.Allow, v.Reason = true, authz.ReasonNone
 		return
+	}
+	if o == NoToken && v.Reason == authz.ReasonNone {
+		v.Reason = authz.TokenMissing
 	}
 	g.word(v, o)
 	if g.Logger != nil && g.Logger.Enabled(ctx, slog.LevelDebug) {

@@ -34,14 +34,17 @@ func (s *shown) is(text string) {
 }
 
 // look finds the job token of r in the order of §4.3, and what must not be passed on.
-func (g *Gate) look(r *Request, c route.Carriers) (s shown) {
-	bearer := c&(route.Bearer|route.Header|route.Param) != 0
+func (g *Gate) look(r *Request, at *route.Route) (s shown) {
+	if at == nil {
+		at = &route.Route{}
+	}
+	c := at.Carriers
 	for _, value := range r.Header.Values("Authorization") {
 		scheme, rest := credential(value)
 		switch {
 		case strings.EqualFold(scheme, "bearer") && g.shaped(rest):
 			s.ours = true
-			if bearer {
+			if c&route.Bearer != 0 {
 				s.is(rest)
 			}
 		case strings.EqualFold(scheme, "basic"):
@@ -55,8 +58,8 @@ func (g *Gate) look(r *Request, c route.Carriers) (s shown) {
 			}
 		}
 	}
-	s.query = g.inQuery(&s, r.Query, c)
-	g.inForm(&s, r, c)
+	s.query = g.inQuery(&s, r.Query, at)
+	g.inForm(&s, r, at)
 	for _, value := range r.Header.Values("Job-Token") {
 		if c&route.Header == 0 {
 			break
@@ -102,7 +105,7 @@ func credential(value string) (scheme, rest string) {
 // login is how the text of Basic credentials with a job token begins.
 const login = pep.CIUser + ":"
 
-// basic reads Basic credentials; ok tells that the user is exactly gitlab-ci-token. A password that is too long for a token is cut, and still
+// basic reads Basic credentials; ok tells that the user is exactly gitlab-ci-token, or cannot be known. A password that is too long for a token is cut, and still
 // too long.
 func basic(text string) (password string, ok bool) {
 	const most = (len(login) + token.MaxLen + 3) / 3 * 3
@@ -110,38 +113,36 @@ func basic(text string) (password string, ok bool) {
 	text = strings.TrimRight(text, "=")
 	var encoded [most / 3 * 4]byte
 	n, err := base64.RawStdEncoding.Decode(buf[:], encoded[:copy(encoded[:], text)])
+	if err != nil {
+		// Other programs read past what is no base64, and may find our user: what cannot be read is no token, and no absent one.
+		return "unreadable", true
+	}
 	if n < len(login) || string(buf[:len(login)]) != login {
 		return "", false
-	}
-	if err != nil {
-		// The user is ours, and the rest is no base64: a token that is there and cannot be read is no absent one.
-		return "unreadable", true
 	}
 	return string(buf[len(login):n]), true
 }
 
 // inForm looks at the body's parameters, where the door has read them.
-func (g *Gate) inForm(s *shown, r *Request, c route.Carriers) {
+func (g *Gate) inForm(s *shown, r *Request, at *route.Route) {
 	if len(r.Form) == 0 {
 		return
 	}
 	s.overrides = s.overrides || r.Form.Has(methodParameter)
-	if c&route.Param != 0 {
+	if at.Carriers&route.Param != 0 {
 		for _, value := range r.Form["job_token"] {
 			s.is(value)
 		}
 	}
-	if c&(route.Param|route.ParamTok) != 0 {
-		for _, value := range r.Form["token"] {
-			g.isToken(s, value, c)
-		}
+	for _, value := range r.Form["token"] {
+		g.isToken(s, value, at)
 	}
 }
 
-// isToken takes the value of a parameter "token". Where a route has no other parameter it may be a pipeline trigger token (§4.2), which has
-// not the shape of a job token.
-func (g *Gate) isToken(s *shown, value string, c route.Carriers) {
-	if c&route.Param == 0 && !g.shaped(strings.TrimSpace(value)) {
+// isToken takes the value of a parameter "token". On the trigger route it may be a pipeline trigger token (§4.2), which has not the shape of a
+// job token.
+func (g *Gate) isToken(s *shown, value string, at *route.Route) {
+	if at.Carriers&(route.Param|route.ParamTok) == 0 || at.Style == route.Trigger && !g.shaped(strings.TrimSpace(value)) {
 		return
 	}
 	s.is(value)

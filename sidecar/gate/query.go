@@ -11,7 +11,7 @@ import (
 //
 // Tokens are looked for between ampersands, as the URL standard has them. What is passed on has none between semicolons either, which some
 // servers still take for separators: there a token is not seen, and not passed on.
-func (g *Gate) inQuery(s *shown, query string, c route.Carriers) string {
+func (g *Gate) inQuery(s *shown, query string, at *route.Route) string {
 	if query == "" {
 		return ""
 	}
@@ -22,13 +22,13 @@ func (g *Gate) inQuery(s *shown, query string, c route.Carriers) string {
 		if i := strings.IndexByte(query[from:], '&'); i >= 0 {
 			to = from + i
 		}
-		g.readParameter(s, query[from:to], c)
+		g.readParameter(s, query[from:to], at)
 		for from <= to { // pieces of one parameter
 			end := to
 			if i := strings.IndexByte(query[from:to], ';'); i >= 0 {
 				end = from + i
 			}
-			switch drop := g.holdsToken(query[from:end], c); {
+			switch drop := g.holdsToken(query[from:end], at); {
 			case !drop && out != nil:
 				if kept > 0 {
 					out = append(out, query[from-1])
@@ -50,28 +50,26 @@ func (g *Gate) inQuery(s *shown, query string, c route.Carriers) string {
 }
 
 // readParameter takes one parameter between ampersands.
-func (g *Gate) readParameter(s *shown, piece string, c route.Carriers) {
+func (g *Gate) readParameter(s *shown, piece string, at *route.Route) {
 	name, value, _ := strings.Cut(piece, "=")
 	switch unescape(name) {
 	case "job_token":
-		if c&route.Param != 0 {
+		if at.Carriers&route.Param != 0 {
 			s.is(unescape(value))
 		}
 	case "token":
-		if c&(route.Param|route.ParamTok) != 0 {
-			g.isToken(s, unescape(value), c)
-		}
+		g.isToken(s, unescape(value), at)
 	case methodParameter:
 		s.overrides = true
 	}
 }
 
 // holdsToken reports whether a piece of the query must not be passed on: by its name, or because its value is a job token under any name.
-func (g *Gate) holdsToken(piece string, c route.Carriers) bool {
+func (g *Gate) holdsToken(piece string, at *route.Route) bool {
 	name, value, _ := strings.Cut(piece, "=")
 	name, _, _ = strings.Cut(unescape(name), "[") // job_token[] is a list of them to some
 	value = strings.TrimSpace(unescape(value))
-	return name == "job_token" || name == "token" && c&route.Param != 0 || g.shaped(value)
+	return name == "job_token" || name == "token" && at.Carriers&route.Param != 0 || g.shaped(value)
 }
 
 // unescape decodes a part of a query. What cannot be decoded stays as it is, as the more lenient servers leave it; it is no token then.
