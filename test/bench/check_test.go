@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
@@ -32,6 +34,7 @@ import (
 const (
 	childEnv  = "JOBWARD_BENCH_SERVER"
 	answerEnv = "JOBWARD_BENCH_ANSWER"
+	authzEnv  = "JOBWARD_BENCH_AUTHZ"
 	// profileEnv is for people: where a server leaves a CPU profile of all its life.
 	profileEnv = "JOBWARD_BENCH_PROFILE"
 )
@@ -96,12 +99,14 @@ func serveEmpty(ctx context.Context, addr string) {
 	if err == nil {
 		err = proto.Unmarshal([]byte(os.Getenv(answerEnv)), e.answer)
 	}
-	if err != nil {
+	authz, aerr := authzAnswer()
+	if err = cmp.Or(err, aerr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	g := grpc.NewServer()
 	jobwardv1.RegisterDecisionServiceServer(g, e)
+	authv3.RegisterAuthorizationServer(g, authz)
 	context.AfterFunc(ctx, g.Stop)
 	g.Serve(l)
 }
