@@ -180,7 +180,8 @@ func (p *pattern) shapes(t *target) []*pattern {
 	pt := p.parts[i]
 	inner := *pt.class
 	inner.suffix = ""
-	one, many, last := part{class: &inner, name: pt.name}, part{class: &inner, many: true, name: pt.name}, part{class: pt.class, name: pt.name}
+	// Without the name: these are shaped.
+	one, many, last := part{class: &inner}, part{class: &inner, many: true}, part{class: pt.class}
 	var bodies [][]part
 	switch {
 	case t.wholePath(pt.name) && inner.suffix == pt.class.suffix:

@@ -32,20 +32,18 @@ func (q query) holds(raw string) (bool, *authz.Error) {
 		pair, raw, _ = strings.Cut(raw, "&")
 		key, value, _ := strings.Cut(pair, "=")
 		key, err := url.QueryUnescape(key)
-		if err != nil {
-			return false, badQuery("the query has a percent sign that no two hexadecimal digits follow")
+		if err == nil {
+			value, err = url.QueryUnescape(value)
 		}
-		if strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		switch {
+		case err != nil:
+			return false, badQuery("the query has a percent sign that no two hexadecimal digits follow")
+		case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == 0x7f }):
 			return false, badQuery("the query has a parameter with a control character in its name")
-		}
-		if key != q.name {
+		case key != q.name:
 			continue
-		}
-		if found {
+		case found:
 			return false, badQuery("the query has the parameter " + q.name + " more than once")
-		}
-		if value, err = url.QueryUnescape(value); err != nil {
-			return false, badQuery("the query has a percent sign that no two hexadecimal digits follow")
 		}
 		found, holds = true, value == q.value
 	}
