@@ -28,6 +28,12 @@ const (
 	ExitFailed = 2 // could not decide, or not done: usage, connection, refusal of the call
 )
 
+// exitCode ends a verb that has said all that there is to say, with a code of its own.
+type exitCode int
+
+// Error implements error.
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
 // errDenied ends a verb that has printed a denial.
 var errDenied = errors.New("denied")
 
@@ -59,6 +65,8 @@ type commands struct {
 	Receipt    receiptCmd    `cmd:"" help:"Wait for the receipt of a change that was made before."`
 	Sidecars   sidecarsCmd   `cmd:"" help:"List the sidecars that hold a lease, and what they hold."`
 	Watch      watchCmd      `cmd:"" help:"Tell what happens from now on: invalidations as they are sent, and decisions."`
+	Exec       execCmd       `cmd:"" help:"Run a command as a job: with a token of its own, masked output, and the token revoked at its end."`
+	Mask       maskCmd       `cmd:"" help:"Copy standard input to standard output without secrets."`
 	Demo       demoCmd       `cmd:"" help:"Start a PDP and two sidecars, revoke under load, and show that nothing is allowed afterwards."`
 	Audit      auditCmd      `cmd:"" help:"Read who did what."`
 	Health     healthCmd     `cmd:"" help:"Tell whether the PDP serves, and what it holds."`
@@ -111,8 +119,11 @@ func run(ctx context.Context, parser *kong.Kong, cmd *commands, args []string, i
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	for i, a := range args { // as go test spells it
-		if a == "-run" {
+	for i, a := range args {
+		if a == "--" { // what follows is another command's
+			break
+		}
+		if a == "-run" { // as go test spells it
 			args = slices.Clone(args)
 			args[i] = "--run"
 		}
@@ -128,9 +139,12 @@ func run(ctx context.Context, parser *kong.Kong, cmd *commands, args []string, i
 	_, inEnv := os.LookupEnv("JOBWARD_ADDRESS")
 	s.addressGiven = s.addressGiven || inEnv
 	defer s.close()
+	var code exitCode
 	switch err := parsed.Run(s); {
 	case err == nil:
 		return ExitOK
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errDenied):
 		return ExitDenied
 	default:

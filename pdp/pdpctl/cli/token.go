@@ -55,11 +55,9 @@ type issueCmd struct {
 	For           time.Duration `placeholder:"DURATION" help:"How long the token lives at most; the PDP's default otherwise."`
 	Runner        string        `help:"Runner that sends heartbeats."`
 	HeartbeatTerm time.Duration `placeholder:"DURATION" help:"How long the token lives without a heartbeat."`
-	Only          []string      `placeholder:"PERMISSION" help:"Limit the job to these permissions."`
-	OnlyProject   []string      `placeholder:"PROJECT" help:"Limit the job to these targets."`
-	OnlyGroup     []string      `placeholder:"GROUP" help:"Limit the job to targets below these groups."`
-	ValidateOnly  bool          `help:"Check everything and issue nothing."`
-	Quiet         bool          `short:"q" help:"Print the token and nothing else, for TOKEN=$(pdpctl token issue -q …)."`
+	limitFlags
+	ValidateOnly bool `help:"Check everything and issue nothing."`
+	Quiet        bool `short:"q" help:"Print the token and nothing else, for TOKEN=$(pdpctl token issue -q …)."`
 	waitFlag
 }
 
@@ -112,7 +110,14 @@ func (c *issueCmd) Run(s *session) error {
 	return errors.Join(err, c.notEffective(c.ValidateOnly, resp.GetReceipt()))
 }
 
-func (c *issueCmd) limits(s *session) (*jobwardv1.Limits, error) {
+// limitFlags are what a job limits itself to.
+type limitFlags struct {
+	Only        []string `placeholder:"PERMISSION" help:"Limit the job to these permissions."`
+	OnlyProject []string `placeholder:"PROJECT" help:"Limit the job to these targets."`
+	OnlyGroup   []string `placeholder:"GROUP" help:"Limit the job to targets below these groups."`
+}
+
+func (c *limitFlags) limits(s *session) (*jobwardv1.Limits, error) {
 	if len(c.Only)+len(c.OnlyProject)+len(c.OnlyGroup) == 0 {
 		return nil, nil
 	}
