@@ -82,9 +82,10 @@ func parent(pkg string) string {
 //
 // Policy's cases are scenario files, which make records: its tests read worlds as
 // people write them, and what fails there can be replayed with pdpctl. Pep's examples
-// are those of its users, who have peptest.
+// are those of its users, who have peptest; so has a door that is tested to its end.
 func upstairs() map[string][]string {
-	return map[string][]string{"pdp/policy": {"pdp/state", "pdp/scenario"}, "sidecar/pep": {"sidecar/pep/peptest"}}
+	return map[string][]string{"pdp/policy": {"pdp/state", "pdp/scenario"}, "sidecar/pep": {"sidecar/pep/peptest"},
+		"sidecar/forwardauth": {"sidecar/pep/peptest"}}
 }
 
 // bothSides is the one package outside test/ that stands on both sides of the wall: it
