@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 // rig is a service, and an upstream before it whose question the test answers.
 type rig struct {
