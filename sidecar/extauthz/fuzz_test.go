@@ -189,14 +189,14 @@ func TestRandom(t *testing.T) {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	through := 0
 	for range 4000 {
-		in := asked(pick("GET", "POST", "get", "PUT", "", "CONNECT"), pick("/api/v4/projects/11/packages", "/api/v4/projects/11/trigger/pipeline",
+		in := asked(pick("GET", "GET", "GET", "GET", "POST", "get", "", "CONNECT"), pick("/api/v4/projects/11/packages", "/api/v4/projects/11/trigger/pipeline",
 			"/acme/lib.git/info/refs?service=git-upload-pack", "/acme/open.git/info/refs?service=git-upload-pack", "/", "*", "//x", "/%2e%2e/%00")+
-			pick("", "?token=jw-alive", "&job_token=jw-alive", "?job_token=jw-alive;x", "#x", "?"))
+			pick("", "", "", "?token=jw-alive", "&job_token=jw-alive", "?job_token=jw-alive;x", "#x", "?"))
 		h := http(in)
 		if r.IntN(2) == 0 {
 			h.Headers["job-token"] = alive
 		}
-		for range r.IntN(6) {
+		for range r.IntN(4) {
 			name := pick("job-token", "Job-Token", "job_token", "jobward-job", "JOBWARD-USER", "jobward_x", "jobward.project", "authorization", "private-token", "content-type",
 				"x-envoy-auth-partial-body", "x-http-method-override", strings.Repeat("jobward-", 1+r.IntN(50)))
 			value := pick("jw-alive", "jw-dead", "", "Bearer jw-alive", "Basic Z2l0bGFiLWNpLXRva2VuOmp3LWFsaXZl", "a,b", "true", "application/x-www-form-urlencoded", strings.Repeat("x", 300))
