@@ -40,19 +40,8 @@ func read(text []byte) ([]row, error) {
 	if len(text) > MaxDocument {
 		return nil, fmt.Errorf("the document has %d bytes, the limit is %d", len(text), MaxDocument)
 	}
-	depth := 0
-	for _, tk := range lexer.Tokenize(string(text)) {
-		switch tk.Type {
-		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType:
-			return nil, fmt.Errorf("line %d: anchors, aliases, merge keys, tags and directives are not read here (quote a text that begins with * or &)", tk.Position.Line)
-		case token.SequenceStartType, token.MappingStartType:
-			depth++
-		case token.SequenceEndType, token.MappingEndType:
-			depth--
-		}
-		if depth < 0 || depth > maxNesting || tk.Position.IndentNum > 4*maxNesting {
-			return nil, fmt.Errorf("line %d: the brackets do not match, or the nesting is too deep", tk.Position.Line)
-		}
+	if err := plain(text); err != nil {
+		return nil, err
 	}
 	var doc struct {
 		Routes []row `yaml:"routes"`
@@ -67,6 +56,37 @@ func read(text []byte) ([]row, error) {
 		return nil, fmt.Errorf("the document has something after its first object")
 	}
 	return doc.Routes, nil
+}
+
+// plain refuses what documents do not need, and nesting too deep for a recursive parser.
+func plain(text []byte) error {
+	depth, line, inLine := 0, 0, 0
+	for _, tk := range lexer.Tokenize(string(text)) {
+		at := 0
+		if tk.Position != nil {
+			at = tk.Position.Line
+		}
+		switch tk.Type {
+		case token.AnchorType, token.AliasType, token.MergeKeyType, token.TagType, token.DirectiveType:
+			return fmt.Errorf("line %d: anchors, aliases, merge keys, tags and directives are not read here; a text that begins with *, & or ! needs quotes", at)
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType, token.MappingKeyType, token.MappingValueType:
+			// Each of these opens a level on one line, as in "- - - x"; a level by indentation needs a line, and more spaces each time.
+			if line != at {
+				line, inLine = at, 0
+			}
+			if depth == 0 {
+				inLine++
+			}
+		}
+		if depth < 0 || depth > maxNesting || inLine > maxNesting {
+			return fmt.Errorf("line %d: the brackets do not match, or there are more than %d levels", at, maxNesting)
+		}
+	}
+	return nil
 }
 
 // oneLine gives the parser's errors as one line, without the drawing of the place.

@@ -196,15 +196,15 @@ func TestMeetRandom(t *testing.T) {
 	}
 }
 
-// FuzzExtend: no document makes Extend panic, and no table that it gives has two routes for one request.
+// FuzzExtend: no document makes what Extend does panic or hang, and no table has two routes for one request. The built-in routes are left out,
+// since reading them takes most of the time.
 func FuzzExtend(f *testing.F) {
 	for _, p := range []string{`"/x/:id"`, `"/*a<not *.git>.zip"`, `"/:a(/:b)/c", /d`, `"/x/*a/y/*b"`, `"/("`, `"/:a<not >"`} {
 		f.Add("routes:\n  - methods: [GET]\n    patterns: [" + p + "]\n    permission: p\n    project: \":id\"\n    carriers: [header]\n  - methods: [GET]\n    patterns: [/h, \"/:k<number>\"]\n    open: true\n")
 	}
-	f.Add(string(builtin))
 	f.Fuzz(func(t *testing.T, document string) {
-		table, err := Extend([]byte(document))
-		if err != nil {
+		table := &Table{}
+		if table.add([]byte(document), true) != nil {
 			return
 		}
 		for i := range table.ways {
