@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/base64"
+	"net/http"
 	"strings"
 
 	"github.com/jobward/jobward/internal/token"
@@ -39,7 +40,7 @@ func (g *Gate) look(r *Request, at *route.Route) (s shown) {
 		at = &route.Route{}
 	}
 	c := at.Carriers
-	for _, value := range r.Header.Values("Authorization") {
+	for _, value := range values(r.Header, "Authorization") {
 		scheme, rest := credential(value)
 		switch {
 		case strings.EqualFold(scheme, "bearer") && g.shaped(rest):
@@ -60,7 +61,7 @@ func (g *Gate) look(r *Request, at *route.Route) (s shown) {
 	}
 	s.query = g.inQuery(&s, r.Query, at)
 	g.inForm(&s, r, at)
-	for _, value := range r.Header.Values("Job-Token") {
+	for _, value := range values(r.Header, "Job-Token") {
 		if c&route.Header == 0 {
 			break
 		}
@@ -69,11 +70,11 @@ func (g *Gate) look(r *Request, at *route.Route) (s shown) {
 			s.is(value)
 		}
 	}
-	for _, value := range r.Header.Values("Private-Token") {
+	for _, value := range values(r.Header, "Private-Token") {
 		s.private = s.private || g.shaped(strings.TrimSpace(value))
 	}
 	for _, name := range overriding {
-		s.overrides = s.overrides || len(r.Header.Values(name)) > 0
+		s.overrides = s.overrides || len(values(r.Header, name)) > 0
 	}
 	return s
 }
@@ -146,4 +147,12 @@ func (g *Gate) isToken(s *shown, value string, at *route.Route) {
 		return
 	}
 	s.is(value)
+}
+
+// values is Values, without looking at the spelling of a name that is known to be canonical.
+func values(h Headers, name string) []string {
+	if m, ok := h.(http.Header); ok {
+		return m[name]
+	}
+	return h.Values(name)
 }
