@@ -242,9 +242,11 @@ func (d *Decider) Close(ctx context.Context) error {
 }
 
 func (d *Decider) close(ctx context.Context) error {
-	soon, cancel := context.WithTimeout(ctx, farewell)
-	d.uses.flushNow(soon)
-	cancel()
+	if d.cfg.ReportEvery > 0 {
+		soon, cancel := context.WithTimeout(ctx, farewell)
+		d.uses.flushNow(soon)
+		cancel()
+	}
 
 	d.mu.Lock()
 	d.closed = true
