@@ -65,13 +65,11 @@ func (d *daemon) serveREST(callers identity.Authenticator) (err error) {
 	if err != nil {
 		return err
 	}
-	running := &d.rest.running
 	d.rest.server = http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			running.RLock()
-			defer running.RUnlock()
-			h.ServeHTTP(w, r)
-		}),
+		Handler: d.rest.handler(h, d.MaxConnectionAge),
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, connectedKey{}, time.Now())
+		},
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn),
 		// The answer to a change waits for its receipt, gitlab.DefaultReceiptWait at most.
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
@@ -91,6 +89,21 @@ func (d *daemon) serveREST(callers identity.Authenticator) (err error) {
 	})
 	d.stops.Add(func() error { d.rest.shutdown(0, d.log); return nil })
 	return nil
+}
+
+type connectedKey struct{}
+
+// handler ends connections that are older than they get, because a certificate that one came with may not be good any more, with the next request on
+// them. Zero lets them live.
+func (r *rest) handler(h http.Handler, age time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.running.RLock()
+		defer r.running.RUnlock()
+		if since, ok := req.Context().Value(connectedKey{}).(time.Time); ok && age > 0 && time.Since(since) > age {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, req)
+	})
 }
 
 // shutdown lets requests under way finish within the grace, then cuts them off. A second time it does nothing.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -150,5 +151,25 @@ func TestRESTStop(t *testing.T) {
 	}
 	if err := l.wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRESTConnectionAge: a connection that is older than connections get is closed after the request that it then has.
+func TestRESTConnectionAge(t *testing.T) {
+	for _, c := range []struct{ age, most time.Duration }{{0, time.Minute}, {59 * time.Second, time.Minute}, {61 * time.Second, time.Minute}, {time.Hour, 0}} {
+		h := new(rest).handler(http.NotFoundHandler(), c.most)
+		s := httptest.NewUnstartedServer(h)
+		s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, connectedKey{}, time.Now().Add(-c.age))
+		}
+		s.Start()
+		resp, err := s.Client().Get(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.Close != (c.most > 0 && c.age > c.most) {
+			t.Errorf("after %s of %s: closed: %t", c.age, c.most, resp.Close)
+		}
+		s.Close()
 	}
 }

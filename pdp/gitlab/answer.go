@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
@@ -61,9 +62,9 @@ func badRequest(format string, args ...any) error {
 }
 
 // notFound is what is said of a thing that does not exist and of one that the user may
-// not see. It repeats what the caller wrote and tells nothing that was found out.
-func notFound(what, written string) error {
-	return said(http.StatusNotFound, what+" Not Found", "%q does not exist, or you may not see it", clip(written))
+// not see. It does not repeat what the caller wrote, which may be a token in the wrong place.
+func notFound(what string) error {
+	return said(http.StatusNotFound, what+" Not Found", "it does not exist, or you may not see it")
 }
 
 // refusal is the one place where errors get their status.
@@ -132,10 +133,11 @@ func (c *call) done() error {
 	return nil
 }
 
-// clip shortens hostile text for a message.
-func clip(s string) string {
-	if len(s) > 100 {
-		return s[:100] + "…"
+// word repeats a name that a caller wrote if it can be one. All else may be anything: curl sends a token that somebody gave in the
+// place of a parameter as the parameter's name, and tokens have a dash.
+func word(s string) string {
+	if len(s) > 64 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || s == "" {
+		return "a parameter"
 	}
 	return s
 }

@@ -29,7 +29,7 @@ func TestIDs(t *testing.T) {
 	} {
 		a := r.as(mia, "GET", "projects/"+id, "")
 		if a.status != status {
-			t.Errorf("%s: %d %s", clip(id), a.status, a.body)
+			t.Errorf("%s: %d %s", short(id), a.status, a.body)
 		}
 		if status == 200 && !strings.Contains(a.body, `"id":10,`) {
 			t.Errorf("%s: %s", id, a.body)
@@ -88,7 +88,7 @@ func TestBodies(t *testing.T) {
 		{"multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"enabled\"\r\n\r\nfalse\r\n--x--\r\n", 415, "error: send the body as"},
 		{"application/json, text/plain", `{"enabled":false}`, 415, "error: send the body as"},
 	} {
-		r.want(c.kind+" "+clip(c.body), r.as(mia, "PATCH", scopePath, c.body, "Content-Type", c.kind), c.status, c.says)
+		r.want(c.kind+" "+short(c.body), r.as(mia, "PATCH", scopePath, c.body, "Content-Type", c.kind), c.status, c.says)
 	}
 	r.want("compressed", r.as(mia, "PATCH", scopePath, "x", "Content-Type", json, "Content-Encoding", "gzip"), 415, "not compressed")
 	r.want("query against body", r.as(mia, "PATCH", scopePath+"?enabled=true", `{"enabled":false}`), 400, "enabled is there twice")
@@ -260,5 +260,34 @@ func TestTable(t *testing.T) {
 	}
 	if _, ok := readTarget(fmt.Sprint(int64(authz.MaxID) + 1)); ok {
 		t.Error("an id that is too large")
+	}
+}
+
+// short shortens text for a message.
+func short(s string) string { return s[:min(len(s), 100)] }
+
+// TestTokensInWrongPlaces: whatever of a request a token is put into, neither the answer nor the log repeats it.
+func TestTokensInWrongPlaces(t *testing.T) {
+	r := newRig(t)
+	job := r.issue("1", app, mia)
+	for _, c := range [][3]string{
+		{"GET", "projects/" + job, ""}, {"GET", job, ""}, {"GET", "projects/acme%2F" + job, ""}, {"DELETE", listPath + "/" + job, ""}, {"DELETE", groupPath + "/" + job, ""},
+		{"DELETE", groupPath + "/acme%2F" + job, ""}, {job, "projects/10", ""}, {"PATCH", scopePath, job}, {"PATCH", scopePath, job + "&" + job}, {"PATCH", scopePath, "enabled=" + job},
+		{"POST", listPath, job}, {"POST", listPath, job + "=x"}, {"POST", listPath, "target_project_id=" + job}, {"POST", listPath, `{"target_project_id":12,"` + job + `":1}`},
+		{"POST", listPath, `{"` + job + `":1,"` + job + `":1}`}, {"POST", listPath, "target_project_id=12&job_token_policies=" + job}, {"POST", listPath, "target_project_id=12&default_permissions=" + job},
+		{"PUT", "projects/10", job}, {"PUT", "application/settings", job}, {"GET", listPath + "?page=" + job, ""}, {"GET", listPath + "?" + job + "&" + job, ""}, {"GET", scopePath + "?job_token=" + job, ""},
+		{"GET", scopePath + "?private_token=" + job, ""}, {"GET", "job?job_token=" + job + "x", ""},
+	} {
+		a := r.as(mia, c[0], c[1], c[2])
+		if a.status < 400 || strings.Contains(a.body, job[5:20]) {
+			t.Errorf("%s %s %s: %d %s", c[0], c[1], c[2], a.status, a.body)
+		}
+	}
+	a := r.do("GET", "/api/v4/"+scopePath, "", "Private-Token", r.named["front"], "Sudo", job)
+	if a.status != 404 || strings.Contains(a.body, job[5:20]) {
+		t.Errorf("Sudo: %d %s", a.status, a.body)
+	}
+	if r.log.Has(job[5:20]) || !r.log.Has("request failed") {
+		t.Error("the log says too much, or nothing")
 	}
 }

@@ -201,7 +201,7 @@ func (s side) sees(c *call, id int64) bool {
 func (s side) target(c *call) (int64, error) {
 	if n, ok := readNumber(c.other); ok {
 		if !s.scope(n).Valid() {
-			return 0, notFound(s.what(), c.other)
+			return 0, notFound(s.what())
 		}
 		return n, nil
 	}
@@ -215,14 +215,14 @@ func (s side) target(c *call) (int64, error) {
 	}
 	at, ok := readTarget(c.other)
 	if !ok {
-		return 0, notFound(s.what(), c.other)
+		return 0, notFound(s.what())
 	}
 	g, err := c.engine.GetGroupAt(c.r.Context(), at.Path)
 	if err == nil {
 		g, err = c.engine.SeeGroup(c.r.Context(), c.by, g.ID)
 	}
 	if authz.KindOf(err) == authz.KindNotFound {
-		return 0, notFound(s.what(), c.other)
+		return 0, notFound(s.what())
 	}
 	return int64(g.ID), err
 }

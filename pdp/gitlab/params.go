@@ -130,7 +130,7 @@ func (p params) put(name string, value any) error {
 	return nil
 }
 
-func errTwice(name string) error { return badParam("%s is there twice", clip(name)) }
+func errTwice(name string) error { return badParam("%s is there twice", word(name)) }
 
 // only refuses all parameters but these.
 func (p params) only(names ...string) error {
@@ -140,7 +140,7 @@ func (p params) only(names ...string) error {
 	}
 	for name := range p {
 		if !known[name] {
-			return badParam("%s is not taken here; these are: %s", clip(name), strings.Join(names, ", "))
+			return badParam("%s is not taken here; these are: %s", word(name), strings.Join(names, ", "))
 		}
 	}
 	return nil
@@ -275,5 +275,9 @@ func ofGrant(err error) error {
 	if !ok || e.Kind != authz.KindInvalid || len(e.Violations) == 0 || !strings.HasPrefix(e.Violations[0].Field, "entry.policies") {
 		return err
 	}
-	return badParam("%s is invalid: %s", paramPolicies, clip(e.Violations[0].Message))
+	why := e.Violations[0].Message
+	if _, name, ok := strings.Cut(why, "there is no policy "); ok && word(strings.Trim(name, `"`)) != strings.Trim(name, `"`) {
+		why = "there is no such policy"
+	}
+	return badParam("%s is invalid: %s", paramPolicies, why)
 }

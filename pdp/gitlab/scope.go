@@ -20,11 +20,11 @@ func (c *call) ownProject() (engine.SeenProject, error) {
 func (c *call) seen(text string) (engine.SeenProject, error) {
 	at, ok := readTarget(text)
 	if !ok {
-		return engine.SeenProject{}, notFound("Project", text)
+		return engine.SeenProject{}, notFound("Project")
 	}
 	p, err := c.engine.SeeProject(c.r.Context(), c.by, at)
 	if authz.KindOf(err) == authz.KindNotFound {
-		return p, notFound("Project", text)
+		return p, notFound("Project")
 	}
 	return p, err
 }
