@@ -100,7 +100,7 @@ func (p *pty) resize() {
 // attach takes our keyboard: every key goes to the command's terminal, which makes of it what it is set to.
 func (p *pty) attach() {
 	p.resize()
-	if p.keyboard == nil {
+	if p.keyboard == nil || p.before != nil {
 		return
 	}
 	settings, err := control(p.keyboard, unix.TCGETS, unix.IoctlGetTermios)

@@ -137,6 +137,11 @@ func (r *running) handle(s syscall.Signal) {
 		}
 	case unix.SIGTSTP:
 		r.suspend()
+	case unix.SIGCONT:
+		if r.pty != nil {
+			r.pty.attach()
+		}
+		r.send(s)
 	case unix.SIGTERM, unix.SIGHUP:
 		if s == unix.SIGTERM && r.asked {
 			r.send(unix.SIGKILL)
@@ -155,7 +160,7 @@ func (r *running) handle(s syscall.Signal) {
 // send sends a signal to the command and to what it started, unless they took a group of their own.
 func (r *running) send(s syscall.Signal) { unix.Kill(-r.cmd.Process.Pid, s) } // gone already: nothing to be done
 
-// suspend stops the command and then this process. Nobody sends heartbeats meanwhile.
+// suspend stops the command and then this process, until SIGCONT. Nobody sends heartbeats meanwhile.
 func (r *running) suspend() {
 	stop := unix.SIGTSTP
 	if r.pty != nil {
@@ -163,11 +168,7 @@ func (r *running) suspend() {
 		r.pty.restore()
 	}
 	r.send(stop)
-	unix.Kill(os.Getpid(), unix.SIGSTOP)
-	if r.pty != nil {
-		r.pty.attach()
-	}
-	r.send(unix.SIGCONT)
+	unix.Kill(os.Getpid(), unix.SIGSTOP) // this thread may get further before it stops
 }
 
 // end passes on the rest of the output and gives our terminal back.

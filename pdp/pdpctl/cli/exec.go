@@ -91,10 +91,11 @@ func (c *execCmd) Run(s *session) error {
 		e.tell("%v", err)
 		return exitCode(code)
 	}
-	secrets, err := c.set(s) // whatever is wrong with them is said before there is a token
+	secrets, err := c.set() // whatever is wrong with them is said before there is a token
 	if err != nil {
 		return err
 	}
+	warn(s, secrets)
 	signals, stop := child.Signals()
 	defer stop()
 	issued, sent, err := e.issue()
@@ -103,7 +104,7 @@ func (c *execCmd) Run(s *session) error {
 		return exitNoJob
 	}
 	s.ctx = context.WithoutCancel(s.ctx) // from here on a signal is the command's, and the job is ended whatever happens
-	if secrets, err = c.set(s, issued.GetToken()); err != nil {
+	if secrets, err = c.set(issued.GetToken()); err != nil {
 		e.revoke(jobwardv1.Outcome_OUTCOME_FAILED)
 		return err
 	}

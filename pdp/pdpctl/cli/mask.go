@@ -24,7 +24,7 @@ type secretFlags struct {
 const maxPhrasesFile = mask.MaxTotal + 2*mask.MaxPhrases
 
 // set makes the masker of these, and of more secrets.
-func (f *secretFlags) set(s *session, more ...string) (*mask.Set, error) {
+func (f *secretFlags) set(more ...string) (*mask.Set, error) {
 	phrases := more
 	for _, name := range f.MaskEnv {
 		phrases = append(phrases, os.Getenv(name))
@@ -36,14 +36,14 @@ func (f *secretFlags) set(s *session, more ...string) (*mask.Set, error) {
 		}
 		phrases = append(phrases, lines...)
 	}
-	set, err := mask.Compile(mask.Config{Phrases: phrases, Prefixes: f.TokenPrefix})
-	if err != nil {
-		return nil, err
-	}
+	return mask.Compile(mask.Config{Phrases: phrases, Prefixes: f.TokenPrefix})
+}
+
+// warn says what is not masked.
+func warn(s *session, set *mask.Set) {
 	if n := set.Short(); n > 0 {
 		fmt.Fprintf(s.err, "pdpctl: %d secrets are not masked: they have fewer than %d bytes\n", n, mask.MinPhrase)
 	}
-	return set, nil
 }
 
 // readSecrets reads a file of secrets that others may not read or change.
@@ -91,10 +91,11 @@ const goOn = 2 * time.Second
 
 // Run filters.
 func (c *maskCmd) Run(s *session) error {
-	set, err := c.set(s)
+	set, err := c.set()
 	if err != nil {
 		return err
 	}
+	warn(s, set)
 	lines := &lineWriter{to: s.out, whole: c.LineBuffered}
 	w := &locked{to: set.Writer(lines)}
 	copied := make(chan error, 1)

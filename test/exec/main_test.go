@@ -1,0 +1,107 @@
+package exec
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/test/programs"
+)
+
+func TestMain(m *testing.M) {
+	programs.Be()
+	os.Exit(m.Run())
+}
+
+// rig is a PDP with the sample world, and a place for commands.
+type rig struct {
+	t      *testing.T
+	dir    string
+	addr   string
+	pdp    *programs.Process
+	tokens jobwardv1.TokenServiceClient
+	jobs   int
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: programs.Dir(t, "pdp", "pdpctl")}
+	r.addr = "unix:" + filepath.Join(r.dir, "s")
+	r.start()
+	cc, err := grpc.NewClient(r.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cc.Close() })
+	r.tokens = jobwardv1.NewTokenServiceClient(cc)
+	return r
+}
+
+// start starts the PDP, also after it was stopped.
+func (r *rig) start() {
+	r.t.Helper()
+	r.pdp = programs.Launch(r.t, r.dir, nil, filepath.Join(r.dir, "pdp"), "--data-dir", "data", "--grpc-addr", r.addr, "--admin-addr", "127.0.0.1:0",
+		"--min-free-disk", "16MiB", "--ballast", "16MiB", "--shutdown-delay", "0s")
+	r.pdp.Says("Ctrl-C stops it.")
+}
+
+// newJob gives an id that no job has had.
+func (r *rig) newJob() string {
+	r.jobs++
+	return "job-" + strconv.Itoa(r.jobs)
+}
+
+// args are those of pdpctl for a command as a job.
+func (r *rig) args(job string, more ...string) []string {
+	return append([]string{"--address", r.addr, "exec", "--project", "acme/web/shop", "--user", "dana", "--job", job}, more...)
+}
+
+// launch starts a shell script as a job; flags are those of exec.
+func (r *rig) launch(job, script string, flags ...string) *programs.Process {
+	r.t.Helper()
+	args := append(r.args(job, flags...), "--", "sh", "-c", script)
+	return programs.Launch(r.t, r.dir, []string{"JOBWARD_TIMEOUT=20s", "JOBWARD_KEY_FILE="}, filepath.Join(r.dir, "pdpctl"), args...)
+}
+
+// job is what the PDP knows of one.
+func (r *rig) job(id string) *jobwardv1.Job {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), programs.Patience)
+	defer cancel()
+	resp, err := r.tokens.GetJob(ctx, &jobwardv1.GetJobRequest{JobId: id}, grpc.WaitForReady(true))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.GetJob()
+}
+
+// kept reads a file that a command writes, when it is there and whole: it ends with a line's end.
+func (r *rig) kept(name string) string {
+	r.t.Helper()
+	var raw []byte
+	programs.Eventually(r.t, name, func() bool {
+		raw, _ = os.ReadFile(filepath.Join(r.dir, name))
+		return bytes.HasSuffix(raw, []byte("\n"))
+	})
+	return strings.TrimSpace(string(raw))
+}
+
+// gone waits until a process is no more.
+func (r *rig) gone(pid string) {
+	r.t.Helper()
+	programs.Eventually(r.t, "the end of process "+pid, func() bool {
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		return err != nil || bytes.Contains(stat, []byte(") Z "))
+	})
+}
+
+const short = 2 * time.Second
