@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -104,4 +104,9 @@ func (r *rig) gone(pid string) {
 	})
 }
 
-const short = 2 * time.Second
+// unstarted is launch for tests that have ends of their own.
+func (r *rig) unstarted(job, script string, flags ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(r.dir, "pdpctl"), append(r.args(job, flags...), "--", "sh", "-c", script)...)
+	cmd.Dir, cmd.Env = r.dir, programs.Environ()
+	return cmd
+}

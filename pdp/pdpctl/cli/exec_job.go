@@ -71,13 +71,17 @@ func (e *execution) whyDead(ctx context.Context) string {
 	return reasonText(resp.GetJob().GetReason())
 }
 
+// leastRetry is how long a revocation is tried again at least: it is not the receipt that matters most.
+const leastRetry = 5 * time.Second
+
 // revoke ends the job, tries again while no PDP answers, and prints the receipt.
 func (e *execution) revoke(outcome jobwardv1.Outcome) error {
 	wait := jobwardv1.ReceiptWait_RECEIPT_WAIT_EFFECTIVE
 	if e.ReceiptWait <= 0 {
 		wait = jobwardv1.ReceiptWait_RECEIPT_WAIT_DURABLE
 	}
-	end := time.Now().Add(max(e.ReceiptWait, 5*time.Second))
+	end := time.Now().Add(max(e.ReceiptWait, leastRetry))
+	told := false
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		ctx, cancel := context.WithDeadline(e.s.ctx, end)
 		resp, err := e.tokens.Revoke(ctx, &jobwardv1.RevokeRequest{JobIds: []string{e.Job}, Outcome: outcome, ReceiptWait: wait})
@@ -88,6 +92,9 @@ func (e *execution) revoke(outcome jobwardv1.Outcome) error {
 			return nil
 		case !mayPass(err) || time.Until(end) < pause:
 			return e.s.noPDP(err)
+		case !told:
+			e.tell("job %s is not revoked yet, trying again: %v", e.Job, e.s.words(e.s.noPDP(err)))
+			told = true
 		}
 		time.Sleep(pause)
 	}
