@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/jobward/jobward/sidecar/forwardauth"
 )
 
 // announceWait is how long the announcement waits for a lease.
@@ -31,7 +33,7 @@ func (d *daemon) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.log.Info("taking calls", "listen", calls, "health", health, "pdp", pdps, "dir", dir, "name", d.name, "development", d.development)
+	d.log.Info("taking calls", "listen", calls, "health", health, "http", d.http.taken(), "proxy", d.proxy.taken(), "pdp", pdps, "dir", dir, "name", d.name, "development", d.development)
 	if !d.development {
 		return nil
 	}
@@ -40,6 +42,12 @@ func (d *daemon) announce(ctx context.Context) error {
 		web = "http://" + health + "/readyz and /metrics"
 	} else if d.plan.health != nil {
 		web = health
+	}
+	if d.http != nil {
+		web += "\n  HTTP    " + d.http.url() + forwardauth.Path + " and " + forwardauth.NginxPath + ", for reverse proxies"
+	}
+	if d.proxy != nil {
+		web += "\n  proxy   " + d.proxy.url() + " passes on to " + d.ProxyTo
 	}
 	wait, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()

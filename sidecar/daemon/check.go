@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -11,6 +13,9 @@ import (
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
+	"github.com/jobward/jobward/sidecar/route"
 )
 
 // Bounds of settings; [Config] gives them in words.
@@ -40,6 +45,13 @@ type plan struct {
 	tls         *identity.ServerTLS // nil without TLS
 	healthTLS   *identity.ServerTLS // nil unless the health address needs it
 	callers     *identity.Callers   // nil without TLS
+
+	http, proxy  *serving.Address    // nil: off
+	webTLS       *identity.ServerTLS // nil unless an HTTP door needs it
+	trusted      []netip.Prefix
+	routes       *route.Table
+	withoutToken gate.WithoutToken
+	owner        func(context.Context, *gate.Request, route.Match) (authz.Target, error) // nil: nobody knows
 }
 
 // check judges every setting and reads every file that the settings name, and does not touch the state directory. It reports all that is
@@ -56,8 +68,10 @@ func (c *Config) check() (*plan, error) {
 	}
 	p.checkLink(f)
 	p.checkDoors(f)
+	p.checkWebTLS(f)
 	p.readDoors(f)
 	p.readLink(f)
+	p.readRoutes(f)
 	return p, f.Err()
 }
 
@@ -116,6 +130,7 @@ func (p *plan) checkAddresses(f *settings.Findings) {
 		a := take(&mine, "health-addr", p.HealthAddr)
 		p.health = &a
 	}
+	p.checkWebs(f, func(setting, text string) serving.Address { return take(&mine, setting, text) })
 	for _, text := range p.PDPAddr {
 		a := take(&theirs, "pdp-addr", text)
 		if a.Network == "tcp" {
@@ -189,11 +204,18 @@ func (p *plan) readDoors(f *settings.Findings) {
 	}
 	files := identity.ServerFiles{Cert: p.ListenCertFile, Key: p.ListenKeyFile, ClientCA: p.ListenClientCAFile}
 	p.tls, err = identity.LoadServerTLS(files, "h2")
-	if f.Failed("files of the doors", err) || p.health == nil || p.health.Local() {
+	if f.Failed("files of the doors", err) {
 		return
 	}
-	p.healthTLS, err = identity.LoadServerTLS(identity.ServerFiles{Cert: files.Cert, Key: files.Key}, "h2", "http/1.1")
-	f.Failed("files of the doors", err)
+	files.ClientCA = "" // who calls over HTTP shows no certificate
+	if p.health != nil && !p.health.Local() {
+		p.healthTLS, err = identity.LoadServerTLS(files, "h2", "http/1.1")
+		f.Failed("files of the doors", err)
+	}
+	if p.http != nil && !p.http.Local() || p.proxy != nil && !p.proxy.Local() {
+		p.webTLS, err = identity.LoadServerTLS(files, "h2", "http/1.1")
+		f.Failed("files of the doors", err)
+	}
 }
 
 // readLink reads the files that lead to the PDP, so that what is wrong with them is known before anything is done.

@@ -83,6 +83,36 @@ type Config struct {
 	// file's, in the package comment of internal/identity. Needed as soon as a listener has TLS.
 	ListenCallersFile string `placeholder:"FILE" group:"Doors" help:"Who may call: certificates and bearer keys with their roles, YAML."`
 
+	// HTTPAddr is where reverse proxies ask before they pass a request on, GET /auth (Traefik, Caddy) and GET /auth/nginx: host:port, unix:PATH, or "off".
+	// Only who is in TrustedProxies is answered, since who asks tells what is judged; over a Unix socket, whoever may open the file, in
+	// development mode or with trust-socket-mode. Nobody shows a certificate or a key here. Recipes are in deploy/.
+	//
+	// It and proxy-addr are served without TLS on loopback addresses and Unix sockets, in development mode or not: who stands beside the
+	// sidecar calls over these. On other addresses they are HTTPS with the sidecar's certificate, and there is no start without one.
+	HTTPAddr string `name:"http-addr" default:"off" placeholder:"ADDR" group:"HTTP doors" help:"Where reverse proxies ask (forward-auth): host:port, unix:PATH or off."`
+	// ProxyAddr is where clients' requests are taken, judged, and passed on to ProxyTo, for a service that has no proxy before it: host:port, unix:PATH, or
+	// "off". Everybody may connect: each request shows its own token. It goes on judging while a transfer is under way, and breaks the transfer off when
+	// the job may not do it any more. Package sidecar/proxy says what is passed on, and what is not.
+	ProxyAddr string `default:"off" placeholder:"ADDR" group:"HTTP doors" help:"Where requests are judged and passed on to proxy-to: host:port, unix:PATH or off."`
+	// ProxyTo is the service: http://host:port, https://host:port (the certificate is verified against the system's), or unix:PATH. Nobody else should be
+	// able to reach it: it has to believe the headers Jobward-Job, Jobward-Project and Jobward-User. Proxies of the environment are not used.
+	ProxyTo string `placeholder:"URL" group:"HTTP doors" help:"The service behind proxy-addr: http://host:port, https://host:port or unix:PATH."`
+	// RoutesFile adds routes of other services to the built-in ones of a forge, YAML; package sidecar/route says how they are written. It is read at the
+	// start. It is for all doors that judge requests, ext-authz too, as are the settings below except TrustedProxies.
+	RoutesFile string `placeholder:"FILE" group:"HTTP doors" help:"Routes of other services, YAML."`
+	// WithoutToken is what becomes of requests that show no job token where their route has one: judge lets through what an anonymous visitor may do, and
+	// answers 401 to the rest; pass leaves them to the service, which has other ways to know people; deny answers 401.
+	WithoutToken string `default:"judge" enum:"judge,pass,deny" group:"HTTP doors" help:"Requests without a job token: judge (what anybody may do), pass (the service decides) or deny."`
+	// OwnerURL is asked for the project that owns what a path names, where the path does not tell (package files of a group): a GET with the headers
+	// Jobward-Method and Jobward-Path, answered {"project_id": 7}, {"project_path": "group/project"} or 404. Left out, such requests are refused.
+	OwnerURL string `name:"owner-url" placeholder:"URL" group:"HTTP doors" help:"Who is asked which project owns what a path names."`
+	// TrustedProxies are the addresses, or ranges of addresses, of the proxies that may ask at http-addr, and whose X-Forwarded headers proxy-addr
+	// believes and passes on. X-Forwarded headers of others are replaced.
+	TrustedProxies []string `default:"127.0.0.0/8,::1" placeholder:"CIDR" group:"HTTP doors" help:"Addresses of proxies that may ask at http-addr and are believed, several with commas."`
+	// TellReason puts the reason of a refusal into the header Jobward-Reason. It tells whoever has a job token more than the answer does, such as that a
+	// project exists.
+	TellReason bool `group:"HTTP doors" help:"Tell the reason of refusals in the header Jobward-Reason."`
+
 	// WhenUnavailable is what callers get when the lease has lapsed and no PDP answers: deny is a decision with the reason lease_lapsed, which
 	// a service needs no code for; error is UNAVAILABLE, which lets it tell "no" from "could not decide". Neither is ever an allow.
 	WhenUnavailable string `default:"deny" enum:"deny,error" group:"Cache" help:"When nothing can be decided: deny (with the reason lease_lapsed) or error."`

@@ -27,7 +27,8 @@ func sidecar(environ []string, args ...string) (code int, stdout, stderr string)
 // TestShowRoundTrip writes a settings file with "config show", reads it back, and gets the same settings.
 func TestShowRoundTrip(t *testing.T) {
 	args := []string{"config", "show", "--listen=[::1]:0,unix:/tmp/a b.sock", "--no-development", "--listen-mode=0600", "--max-cache-size=1536KiB",
-		"--pdp-addr=a.example:1,b.example:2", "--pdp-timeout=1s500ms", "--when-unavailable=error", "--log-level=debug", "--state-dir=a: 'b' # \"c\"", "--no-canary", "--name=yes"}
+		"--pdp-addr=a.example:1,b.example:2", "--pdp-timeout=1s500ms", "--when-unavailable=error", "--log-level=debug", "--state-dir=a: 'b' # \"c\"", "--no-canary", "--name=yes",
+		"--http-addr=127.0.0.1:0", "--proxy-addr=unix:/tmp/p", "--proxy-to=http://127.0.0.1:80", "--without-token=pass", "--trusted-proxies=10.0.0.0/8,::1", "--tell-reason", "--owner-url=http://127.0.0.1/o"}
 	_, out, errs := sidecar(nil, args...)
 	file := files.Write(t, filepath.Join(t.TempDir(), "sidecar.yaml"), out, 0o600)
 	want, err := Parse(args, nil)
@@ -46,7 +47,7 @@ func TestShowRoundTrip(t *testing.T) {
 
 // TestEveryFieldIsRefused keeps the refusals complete: a new setting needs a row there, or a reason why it cannot be wrong.
 func TestEveryFieldIsRefused(t *testing.T) {
-	cannotBeWrong := map[string]bool{"Reflection": true, "Canary": true, "ExtAuthz": true} // yes or no
+	cannotBeWrong := map[string]bool{"Reflection": true, "Canary": true, "ExtAuthz": true, "TellReason": true} // yes or no
 	tested := map[string]bool{}
 	for _, r := range refusals(t.TempDir()) {
 		tested[r.field] = true
@@ -148,6 +149,28 @@ func refusals(dir string) []refusal {
 		bare("ListenCallersFile", "none with TLS", "has to say who may call", "--listen-cert-file="+at("server.pem"), "--listen-key-file="+at("server.key")),
 		tls("ListenCallersFile", "world-readable", "so others can read", "--listen-callers-file="+at("open.yaml")),
 
+		one("HTTPAddr", "--http-addr=7432", "no address"),
+		one("HTTPAddr", "--http-addr=127.0.0.1:7430", "is there twice"),
+		one("HTTPAddr", "--http-addr=:7432", "http-addr: :7432 can be reached from other machines, and without TLS"),
+		pdp("HTTPAddr", "for all without TLS", "without TLS only loopback", "--http-addr=192.0.2.1:7432"),
+		bare("HTTPAddr", "a socket that nobody trusts", "set trust-socket-mode if", "--http-addr=unix:"+at("h")),
+		one("ProxyAddr", "--proxy-addr=127.0.0.1:7433", "needs proxy-to"),
+		{"ProxyAddr", "for all without TLS", []string{"--proxy-addr=0.0.0.0:7433", "--proxy-to=http://127.0.0.1:80"}, "without TLS only loopback"},
+		{"ProxyAddr", "the HTTP door's", []string{"--http-addr=127.0.0.1:7433", "--proxy-addr=127.0.0.1:7433", "--proxy-to=http://127.0.0.1:80"}, "is there twice"},
+		one("ProxyTo", "--proxy-to=http://127.0.0.1:80", "while proxy-addr is off"),
+		{"ProxyTo", "a path", []string{"--proxy-addr=127.0.0.1:7433", "--proxy-to=http://127.0.0.1:80/api"}, "without a path"},
+		{"ProxyTo", "itself", []string{"--proxy-addr=127.0.0.1:7433", "--proxy-to=http://127.0.0.1:7433"}, "listens itself"},
+		{"ProxyTo", "its own socket", []string{"--proxy-addr=unix:/x", "--proxy-to=unix:/x"}, "listens itself"},
+		one("RoutesFile", "--routes-file="+at("none.yaml"), "no such file"),
+		one("RoutesFile", "--routes-file="+at("routes.yaml"), at("routes.yaml")+": "),
+		one("RoutesFile", "--routes-file="+at("callers.yaml"), "routes-file: "),
+		one("WithoutToken", "--without-token=allow", "must be one of"),
+		one("OwnerURL", "--owner-url=127.0.0.1:80", "must be an http or https URL"),
+		one("OwnerURL", "--owner-url=http://u:secret@x", "without credentials"),
+		one("TrustedProxies", "--trusted-proxies=proxy.example", "neither an address nor a range"),
+		one("TrustedProxies", "--trusted-proxies=10.0.0.0/33", "neither an address nor a range"),
+		one("TrustedProxies", "--trusted-proxies=10.0.0.1/24", "write 10.0.0.0/24"),
+
 		one("WhenUnavailable", "--when-unavailable=allow", "must be one of"),
 		one("MaxEntries", "--max-entries=999", "not between"),
 		one("MaxEntries", "--max-entries=10000001", "not between"),
@@ -199,6 +222,10 @@ func TestGood(t *testing.T) {
 		"socket, PDP by key":       {"--listen=unix:" + at("s"), "--trust-socket-mode", "--pdp-addr=pdp.example:7420", "--pdp-bearer-key-file=" + at("good.jobk")},
 		"socket, certificate":      {"--listen=unix:" + at("s"), "--trust-socket-mode", "--pdp-addr=pdp.example:7420", "--pdp-cert-file=" + at("client.pem"), "--pdp-key-file=" + at("client.key")},
 		"TLS, PDP on a local port": {"--listen=:7430", "--health-addr=:7431", "--listen-cert-file=" + at("server.pem"), "--listen-key-file=" + at("server.key"), "--listen-callers-file=" + at("callers.yaml"), "--pdp-ca-file=" + at("ca.pem"), "--pdp-bearer-key-file=" + at("good.jobk")},
+		"HTTP doors on loopback, TLS to the PDP": {"--listen=unix:" + at("s"), "--trust-socket-mode", "--pdp-addr=pdp.example:7420", "--pdp-bearer-key-file=" + at("good.jobk"),
+			"--http-addr=127.0.0.1:7432", "--proxy-addr=[::1]:7433", "--proxy-to=unix:" + at("service")},
+		"HTTP doors for all": {"--listen=:7430", "--listen-cert-file=" + at("server.pem"), "--listen-key-file=" + at("server.key"), "--listen-callers-file=" + at("callers.yaml"),
+			"--pdp-ca-file=" + at("ca.pem"), "--pdp-bearer-key-file=" + at("good.jobk"), "--http-addr=:7432", "--proxy-addr=:7433", "--proxy-to=https://service.example", "--trusted-proxies=10.0.0.0/8,fd00::/8,192.0.2.1"},
 	} {
 		if code, _, errs := sidecar(nil, append([]string{"config", "check"}, args...)...); code != settings.ExitOK {
 			t.Errorf("%s: %s", name, errs)
@@ -211,7 +238,7 @@ func makeFiles(t *testing.T, dir string) {
 	key, hash := identity.NewKey()
 	callers := "keys:\n  - name: docs\n    sha256: " + hash + "\n    roles: [service]\n"
 	for name, text := range map[string]string{
-		"unknown.yaml": "max-entries: 2000\nmax-entriez: 3\n", "pdp.yaml": "data-dir: /var/lib/jobward\n", "callers.yaml": callers, "good.jobk": key + "\n",
+		"unknown.yaml": "max-entries: 2000\nmax-entriez: 3\n", "pdp.yaml": "data-dir: /var/lib/jobward\n", "routes.yaml": "routes:\n  - methods: [GET]\n    patterns: [/store/*rest]\n    permission: READ\n    project: 7\n", "callers.yaml": callers, "good.jobk": key + "\n",
 	} {
 		files.Write(t, filepath.Join(dir, name), text, 0o600)
 	}

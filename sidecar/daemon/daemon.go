@@ -33,8 +33,8 @@ type Options struct {
 type Addresses struct {
 	// GRPC is in the order of the setting.
 	GRPC []net.Addr
-	// Health is nil when it is off.
-	Health net.Addr
+	// Health, HTTP and Proxy are nil when they are off.
+	Health, HTTP, Proxy net.Addr
 }
 
 // Run is a sidecar from start to stop. It returns nil after ctx has ended and everything was stopped in order. An error says why it could not
@@ -75,10 +75,13 @@ type daemon struct {
 	admin     *serving.Admin
 	decider   *pep.Decider
 	listeners []net.Listener
-	services  *grpccheck.Server
-	health    *serving.Health
-	grpc      *grpc.Server
-	unwatch   func() // ends what startWatching began
+	// The HTTP doors: all of them, and each; nil when it is off.
+	webs        []*web
+	http, proxy *web
+	services    *grpccheck.Server
+	health      *serving.Health
+	grpc        *grpc.Server
+	unwatch     func() // ends what startWatching began
 
 	failed chan error // one error that ends the process
 	stops  serving.Stops
@@ -97,7 +100,13 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 	if err := d.startDecider(opt.Change); err != nil {
 		return err
 	}
+	if err := d.listenWebs(ctx); err != nil {
+		return err
+	}
 	if err := d.startGRPC(ctx); err != nil {
+		return err
+	}
+	if err := d.serveWebs(); err != nil {
 		return err
 	}
 	d.startWatching()

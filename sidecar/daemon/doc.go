@@ -1,11 +1,11 @@
 // Package daemon makes a sidecar out of its parts: it reads the settings, starts everything in order, refuses to start in doubt, and stops in
 // order. [Config] is the operator's manual. [Main] is the whole program, so that a test binary can be it too.
 //
-// The order of a start: settings, telemetry, health listener (alive, not ready), state directory and the search for a PDP, listeners, calls are
-// taken. It is ready when there is a lease, and waits for one for ever: a sidecar that started before its PDP is no fault. Whatever cannot
+// The order of a start: settings, telemetry, health listener (alive, not ready), state directory and the search for a PDP, listeners, calls and
+// requests are taken. It is ready when there is a lease, and waits for one for ever: a sidecar that started before its PDP is no fault. Whatever cannot
 // be had as configured ends the start with words on what to do; there is no step that is skipped with a warning.
 //
-// The order of a stop: not ready, shutdown delay, no new calls while those under way finish, the lease is given back, telemetry. Once the lease is
+// The order of a stop: not ready, shutdown delay, no new calls and requests while those under way finish, the lease is given back, telemetry. Once the lease is
 // given back no receipt waits for this sidecar. A kill at any point is safe: the lease runs out.
 //
 // # When something fails

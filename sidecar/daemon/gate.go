@@ -3,7 +3,6 @@ package daemon
 import (
 	"github.com/jobward/jobward/sidecar/extauthz"
 	"github.com/jobward/jobward/sidecar/gate"
-	"github.com/jobward/jobward/sidecar/route"
 )
 
 // newGate makes what judges requests at one HTTP door; the name is the door's in the metrics.
@@ -12,7 +11,9 @@ func (d *daemon) newGate(door string) (*gate.Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gate.Gate{Asker: d.decider, Routes: route.Builtin(), Logger: d.log, Counts: counts}, nil
+	return &gate.Gate{
+		Asker: d.decider, Routes: d.routes, WithoutToken: d.withoutToken, Owner: d.owner, Tell: d.TellReason, Logger: d.log, Counts: counts,
+	}, nil
 }
 
 // addExtAuthz registers the service for Envoy beside the others.

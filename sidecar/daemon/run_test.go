@@ -21,6 +21,7 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/identity"
+	"github.com/jobward/jobward/sidecar/pep"
 	"github.com/jobward/jobward/test/capture"
 	"github.com/jobward/jobward/test/certs"
 	"github.com/jobward/jobward/test/files"
@@ -54,6 +55,12 @@ const nowhere = "--pdp-addr=127.0.0.1:1"
 
 func tryLocal(t *testing.T, dir string, args ...string) (*local, error) {
 	t.Helper()
+	return tryLocalWith(t, dir, nil, args...)
+}
+
+// tryLocalWith starts one whose cache is made by change, which may be nil.
+func tryLocalWith(t *testing.T, dir string, change func(*pep.Config), args ...string) (*local, error) {
+	t.Helper()
 	cfg, err := Parse(append([]string{"--state-dir=" + filepath.Join(dir, "state"), "--listen=127.0.0.1:0", "--health-addr=127.0.0.1:0", nowhere}, args...), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +69,7 @@ func tryLocal(t *testing.T, dir string, args ...string) (*local, error) {
 	l := &local{t: t, dir: dir, end: cancel, done: make(chan error, 1)}
 	ready := make(chan Addresses, 1)
 	go func() {
-		l.done <- Run(ctx, Options{Config: cfg, Stdout: &l.out, Stderr: &l.log, Ready: func(a Addresses) { ready <- a }})
+		l.done <- Run(ctx, Options{Config: cfg, Stdout: &l.out, Stderr: &l.log, Change: change, Ready: func(a Addresses) { ready <- a }})
 	}()
 	select {
 	case l.Addresses = <-ready:
@@ -196,6 +203,8 @@ func TestStartRefused(t *testing.T) {
 		want    string
 	}{
 		"health port":               {nil, []string{"--health-addr=" + taken.Addr().String()}, "health-addr: " + taken.Addr().String() + " is taken"},
+		"HTTP door's port":          {nil, []string{"--http-addr=" + taken.Addr().String()}, "http-addr: " + taken.Addr().String() + " is taken"},
+		"proxy's port":              {nil, []string{"--proxy-to=http://127.0.0.1:1", "--proxy-addr=" + taken.Addr().String()}, "proxy-addr: " + taken.Addr().String() + " is taken"},
 		"port":                      {nil, []string{"--listen=127.0.0.1:0," + taken.Addr().String()}, "listen: " + taken.Addr().String() + " is taken"},
 		"state directory of a file": {func(t *testing.T, state string) { files.Write(t, state, "x", 0o600) }, nil, "not a directory"},
 		"state directory in use":    {nil, []string{"--state-dir=" + filepath.Join(other.dir, "state")}, "used by another process"},

@@ -166,5 +166,11 @@ func (d *daemon) addresses() Addresses {
 	if d.admin != nil {
 		a.Health = d.admin.Addr()
 	}
+	if d.http != nil {
+		a.HTTP = d.http.listener.Addr()
+	}
+	if d.proxy != nil {
+		a.Proxy = d.proxy.listener.Addr()
+	}
 	return a
 }

@@ -18,9 +18,12 @@ func (d *daemon) drain() {
 		d.log.Info("not ready any more; serving on for a while", "delay", settings.Brief(d.ShutdownDelay))
 		time.Sleep(d.ShutdownDelay)
 	}
-	d.services.Drain() // streams that callers hold open: they would not end by themselves
+	webs := make(chan struct{})
+	go func() { defer close(webs); d.drainWebs() }() // beside the calls: all have one grace
+	d.services.Drain()                               // streams that callers hold open: they would not end by themselves
 	d.health.Drain()
 	d.cutOff()
+	<-webs
 }
 
 // cutOff ends the gRPC server, and waits for what its streams have left. A second time it does nothing.
