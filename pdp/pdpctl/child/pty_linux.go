@@ -81,6 +81,9 @@ func openPTY(in, out, errs *os.File) (p *pty, err error) {
 		return nil, err
 	}
 	if settings, err := control(p.screen, unix.TCGETS, unix.IoctlGetTermios); err == nil {
+		if in == nil {
+			settings.Oflag &^= unix.OPOST // our terminal keeps its settings, and does to line ends what is to be done
+		}
 		if err := set(p.slave, unix.TCSETS, settings, unix.IoctlSetTermios); err != nil {
 			p.slave.Close()
 			return nil, err
