@@ -1,4 +1,4 @@
-package proxy
+package proxy_test
 
 import (
 	"bytes"
@@ -16,33 +16,96 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/sidecar/gate"
 	"github.com/jobward/jobward/sidecar/pep/peptest"
+	"github.com/jobward/jobward/sidecar/proxy"
 	"github.com/jobward/jobward/sidecar/route"
+	"github.com/jobward/jobward/test/capture"
 )
+
+const patience = 10 * time.Second
 
 // house is the whole door before a service, with a real PDP.
 type house struct {
-	*rig
-	pdp  *peptest.PDP
-	door *Door
-	log  bytes.Buffer
+	t     *testing.T
+	pdp   *peptest.PDP
+	door  *proxy.Door
+	front *httptest.Server
+	ended chan proxy.Outcome
+	log   capture.Output
 }
 
-func newHouse(t *testing.T, service http.HandlerFunc, change ...func(*Door, *Options)) *house {
+func newHouse(t *testing.T, service http.HandlerFunc, change ...func(*proxy.Options)) *house {
 	t.Helper()
-	h := &house{pdp: peptest.Start(t)}
-	h.door = &Door{Gate: &gate.Gate{Asker: h.pdp.Decider(), Routes: route.Builtin()}}
-	h.rig = newRig(t, service, func(r *rig, o *Options) {
-		o.Logger = slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		h.door.Gate.Logger = o.Logger
-		for _, f := range change {
-			f(h.door, o)
-		}
-		r.front.Config.Handler = h.door
-	})
-	h.door.Service = h.up
-	h.door.Done = func(o Outcome) { h.ended <- o }
+	h := &house{t: t, pdp: peptest.Start(t), ended: make(chan proxy.Outcome, 100)}
+	behind := httptest.NewServer(service)
+	t.Cleanup(behind.Close)
+	log := slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	opt := proxy.Options{To: behind.URL, Every: 10 * time.Millisecond, Logger: log}
+	for _, f := range change {
+		f(&opt)
+	}
+	up, err := proxy.NewUpstream(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	h.door = &proxy.Door{
+		Gate:    &gate.Gate{Asker: h.pdp.Decider(), Routes: route.Builtin(), Logger: log},
+		Service: up, Done: func(o proxy.Outcome) { h.ended <- o },
+	}
+	h.front = httptest.NewUnstartedServer(h.door)
+	h.front.Config.ConnContext = proxy.ConnContext
+	h.front.Start()
+	t.Cleanup(h.front.Close)
 	return h
 }
+
+func (h *house) outcome() proxy.Outcome {
+	h.t.Helper()
+	select {
+	case o := <-h.ended:
+		return o
+	case <-time.After(patience):
+		h.t.Fatal("the request does not end")
+		return 0
+	}
+}
+
+// do makes one request with headers "Name: value".
+func (h *house) do(method, path string, body io.Reader, headers ...string) (*http.Response, string) {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), method, h.front.URL+path, body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Add(name, value)
+	}
+	resp, err := h.front.Client().Do(req)
+	if err != nil {
+		return nil, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return resp, err.Error()
+	}
+	return resp, string(b)
+}
+
+// echo answers with what a service sees of a request.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	fmt.Fprintf(w, "%s %s \n", r.Method, r.RequestURI)
+	for name, values := range r.Header {
+		fmt.Fprintf(w, "%s: %s\n", name, strings.Join(values, ", "))
+	}
+	fmt.Fprintf(w, "body=%q\n", body)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func packageOf(project any) string {
 	return fmt.Sprintf("/api/v4/projects/%v/packages/generic/a/1.0/a.bin", project)
@@ -155,7 +218,7 @@ func TestTrigger(t *testing.T) {
 		"curl --form":        {multi, parts, 200, `name=\"ref\"\r\n\r\nmain\r\n`},
 		"curl --data":        {"application/x-www-form-urlencoded", strings.NewReader("token=" + token + "&ref=main"), 200, `body="ref=main"`},
 		"JSON":               {"application/json", strings.NewReader(`{"token": "` + token + `", "ref": "main"}`), 200, `"main\"}"`},
-		"a body too large":   {"application/json", strings.NewReader(`{"ref": "` + strings.Repeat("x", searched) + `", "token": "` + token + `"}`), 413, "JOB-TOKEN"},
+		"a body too large":   {"application/json", strings.NewReader(`{"ref": "` + strings.Repeat("x", 64<<10) + `", "token": "` + token + `"}`), 413, "JOB-TOKEN"},
 		"an unknown token":   {"application/x-www-form-urlencoded", strings.NewReader("token=" + token[:len(token)-4] + "AAAA&ref=main"), 401, ""},
 		"no token":           {"application/x-www-form-urlencoded", strings.NewReader("ref=main"), 401, ""},
 		"not a carrier here": {"application/x-www-form-urlencoded", strings.NewReader("job_token=" + token), 401, ""},
@@ -186,7 +249,7 @@ func TestRevokeCutsDownload(t *testing.T) {
 			}
 			http.NewResponseController(w).Flush()
 		}
-	}, func(_ *Door, o *Options) { o.Every = time.Hour })
+	}, func(o *proxy.Options) { o.Every = time.Hour })
 	defer close(more)
 	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
 	req, _ := http.NewRequestWithContext(t.Context(), "GET", h.front.URL+packageOf(peptest.Lib), nil)
@@ -210,7 +273,7 @@ func TestRevokeCutsDownload(t *testing.T) {
 	if n, err := resp.Body.Read(buf); n != 0 || err == nil || err == io.EOF {
 		t.Errorf("after Revoke %d bytes arrive, %v", n, err)
 	}
-	if o := h.outcome(); o != Cut {
+	if o := h.outcome(); o != proxy.Cut {
 		t.Errorf("outcome %d", o)
 	}
 }
@@ -232,7 +295,7 @@ func TestRevokeCutsUpload(t *testing.T) {
 						return
 					}
 				}
-			}, func(_ *Door, o *Options) { o.Every = time.Hour })
+			}, func(o *proxy.Options) { o.Every = time.Hour })
 			token := h.pdp.Issue("1", peptest.App, peptest.Dev)
 			body, send := io.Pipe()
 			req, _ := http.NewRequestWithContext(t.Context(), "PUT", h.front.URL+packageOf(peptest.App), body)
@@ -248,7 +311,11 @@ func TestRevokeCutsUpload(t *testing.T) {
 				done <- resp.StatusCode
 			}()
 			io.WriteString(send, "12345")
-			h.eventually(func() bool { return got.Load() == 5 }, "nothing arrives")
+			for end := time.Now().Add(patience); got.Load() < 5; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("nothing arrives")
+				}
+			}
 			end(h.pdp)
 			io.WriteString(send, "67890")
 			if err := <-saw; err == io.EOF || got.Load() != 5 {
@@ -258,7 +325,7 @@ func TestRevokeCutsUpload(t *testing.T) {
 				t.Errorf("the client gets %d", status)
 			}
 			send.Close()
-			if o := h.outcome(); o != Cut {
+			if o := h.outcome(); o != proxy.Cut {
 				t.Errorf("outcome %d", o)
 			}
 		})
@@ -293,7 +360,7 @@ func TestOutage(t *testing.T) {
 	if took := time.Since(began); took < peptest.DefaultTerm/4 || took > peptest.DefaultTerm+10*time.Second {
 		t.Errorf("cut after %v, with a lease of %v", took, peptest.DefaultTerm)
 	}
-	if o := h.outcome(); o != Cut {
+	if o := h.outcome(); o != proxy.Cut {
 		t.Errorf("outcome %d", o)
 	}
 }
