@@ -85,7 +85,7 @@ func parent(pkg string) string {
 // are those of its users, who have peptest; so has a door that is tested to its end.
 func upstairs() map[string][]string {
 	return map[string][]string{"pdp/policy": {"pdp/state", "pdp/scenario"}, "sidecar/pep": {"sidecar/pep/peptest"},
-		"sidecar/forwardauth": {"sidecar/pep/peptest"}, "sidecar/proxy": {"sidecar/pep/peptest"}}
+		"sidecar/extauthz": {"sidecar/pep/peptest"}, "sidecar/forwardauth": {"sidecar/pep/peptest"}, "sidecar/proxy": {"sidecar/pep/peptest"}}
 }
 
 // bothSides is the one package outside test/ that stands on both sides of the wall: it

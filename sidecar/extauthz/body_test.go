@@ -94,6 +94,8 @@ func TestDropped(t *testing.T) {
 		{"token", "", "token", true},
 		{"=jw-x", "", "", false},
 		{"a=1;token=x", "a=1", "", false},
+		{"a=1;token=x&a=1", "a=1&a=1", "", false},
+		{"token=x;token=y&a=1", "a=1", "token", true},
 		{"a=1", "b=2", "a", false}, // nothing that package gate does
 	} {
 		var names []string

@@ -104,6 +104,68 @@ func TestSeedsAreRead(t *testing.T) {
 	}
 }
 
+// TestMalformed breaks a good message at every byte, and adds to it: what does not decode whole is refused, however much of it is good.
+func TestMalformed(t *testing.T) {
+	s, err := New(scripted(), nil)
+	must(t, err)
+	good, err := proto.Marshal(asked("GET", "/api/v4/projects/11/packages", "job-token", alive))
+	must(t, err)
+	if outcome(answered(t, s, good)) != 200 {
+		t.Fatal("the good one is not let through")
+	}
+	for i := 1; i < len(good); i++ {
+		if got := outcome(answered(t, s, good[:i])); got != 400 {
+			t.Errorf("the first %d bytes: %d", i, got)
+		}
+	}
+	for _, tail := range []string{"\x0a", "\x0a\x05", "\x00", "\x0b\x0c", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "\x0d\x01\x02"} {
+		if got := outcome(answered(t, s, append(slices.Clone(good), tail...))); got != 400 {
+			t.Errorf("with %q behind: %d", tail, got)
+		}
+	}
+	for _, path := range []string{"/api/v4/projects/11/packages\xff", "\xff"} {
+		var in inbox
+		// Fields 1, 4, 2 and 4, one in the other.
+		text := string([]byte{4<<3 | 2, byte(len(path))}) + path
+		for _, num := range []byte{2, 4, 1} {
+			text = string([]byte{num<<3 | 2, byte(len(text))}) + text
+		}
+		if err := in.Decode([]byte(text)); err == nil || in.path != "" {
+			t.Errorf("a path that is no UTF-8: %v %q", err, in.path)
+		}
+	}
+}
+
+// TestBothForms reads a message with a list of headers before the map: each form keeps its own.
+func TestBothForms(t *testing.T) {
+	list := asked("GET", "/")
+	http(list).Headers = nil
+	http(list).HeaderMap = &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "a", RawValue: []byte("1")}, {Key: "a", Value: "2"}}}
+	var data []byte
+	for _, m := range []*authv3.CheckRequest{list, asked("GET", "/", "a", "3"), asked("POST", "/x", "a", "4")} {
+		b, err := proto.Marshal(m)
+		must(t, err)
+		data = append(data, b...)
+	}
+	must(t, compare(data))
+	var in inbox
+	must(t, in.Decode(data))
+	if got := strings.Join(in.headers.Values("A"), " "); got != "1 2 4" || in.method != "POST" {
+		t.Errorf("%q", got)
+	}
+	in.reset()
+	for _, h := range in.headers.list[:cap(in.headers.list)] {
+		if h != (header{}) {
+			t.Errorf("%v is kept after the call", h)
+		}
+	}
+	for _, v := range in.headers.values[:cap(in.headers.values)] {
+		if v != "" {
+			t.Errorf("%q is kept after the call", v)
+		}
+	}
+}
+
 // answered is what a server answers to bytes.
 func answered(t testing.TB, s *Server, data []byte) *authv3.CheckResponse {
 	var d authz.Decision
@@ -155,7 +217,8 @@ func clean(t testing.TB, sent []header, ok *authv3.OkHttpResponse) {
 	t.Helper()
 	gone := slices.Clone(ok.GetHeadersToRemove())
 	for _, h := range ok.GetHeaders() {
-		if h.GetAppend().GetValue() || h.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
+		//lint:ignore SA1019 Envoys that do not know append_action look at it
+		if h.Append == nil || h.Append.Value || h.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
 			t.Errorf("%v does not overwrite", h)
 		}
 		if slices.Contains(ok.GetHeadersToRemove(), h.GetHeader().GetKey()) {

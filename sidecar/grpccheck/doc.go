@@ -26,6 +26,8 @@
 // goroutine of its own, and its answer comes when it comes: later messages overtake it, which the API allows. There are at most streamMisses
 // of them for one stream; when all are waiting the stream is not read further, which is the backpressure that its client sees.
 //
+// Other packages bring hot methods of their own ([Server.Hot]): extauthz has Envoy's. They pass the same doors.
+//
 // # Who may call
 //
 // doors.go is the table. A service on the same machine that may connect has the role service, by certificate, by key, or because the
