@@ -25,7 +25,7 @@ const patience = 10 * time.Second
 
 // house is the whole door before a service, with a real PDP.
 type house struct {
-	t     *testing.T
+	t     testing.TB
 	pdp   *peptest.PDP
 	door  *proxy.Door
 	front *httptest.Server
@@ -33,7 +33,7 @@ type house struct {
 	log   capture.Output
 }
 
-func newHouse(t *testing.T, service http.HandlerFunc, change ...func(*proxy.Options)) *house {
+func newHouse(t testing.TB, service http.HandlerFunc, change ...func(*proxy.Options)) *house {
 	t.Helper()
 	h := &house{t: t, pdp: peptest.Start(t), ended: make(chan proxy.Outcome, 100)}
 	behind := httptest.NewServer(service)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/jobward/jobward/sidecar/gate"
@@ -52,24 +53,23 @@ func cleanAnswer(h http.Header) {
 func trusts(trusted []netip.Prefix, r *http.Request) bool {
 	peer, ok := peerOf(r)
 	if !ok {
-		return strings.HasPrefix(r.RemoteAddr, "@") || r.RemoteAddr == "" || strings.HasPrefix(r.RemoteAddr, "/")
+		return overSocket(r)
 	}
-	for _, p := range trusted {
-		if p.Contains(peer) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(peer) })
+}
+
+func overSocket(r *http.Request) bool {
+	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return ok
 }
 
 // peerOf gives the address at the other end of a connection; ok is false for a Unix socket.
-func peerOf(r *http.Request) (netip.Addr, bool) {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}, false
+func peerOf(r *http.Request) (a netip.Addr, ok bool) {
+	if overSocket(r) {
+		return a, false
 	}
-	a, err := netip.ParseAddr(host)
-	return a.Unmap().WithZone(""), err == nil
+	p, err := netip.ParseAddrPort(r.RemoteAddr)
+	return p.Addr().Unmap().WithZone(""), err == nil
 }
 
 // forward says in out where in came from. A trusted proxy's word is kept and added to; that of others is replaced by what is seen here.
