@@ -54,6 +54,11 @@
 //	holds                           make room
 //	more than one stream can wait   given                        the stream is not read    yes    as ever                      answers came
 //	for                                                          further (backpressure)
+//	the service of proxy-to is gone given                        asked                     as the as ever                      it is back; its requests
+//	                                                                                       lease                                are answered 502
+//
+// A transfer under way at proxy-addr is asked about again before each chunk. It goes on where cached answers are given; where none are, the chunk waits
+// for the answer, and the transfer is cut when there is none.
 //
 //	(1) when-unavailable: deny gives a decision with the reason lease_lapsed, error gives UNAVAILABLE. While the lease still runs, and before the
 //	    first one, it is UNAVAILABLE always: nothing was lost yet. A question waits up to a second for a PDP when one was lost just now.

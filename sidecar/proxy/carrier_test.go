@@ -73,7 +73,7 @@ func TestNotOurs(t *testing.T) {
 
 // TestSearchBound reads no more than it says: a token in front of a stream is found while the stream stands still, and none in 64 KiB is too much.
 func TestSearchBound(t *testing.T) {
-	const front = "--B\r\nContent-Disposition: form-data; name=token\r\n\r\nx\r\n--B"
+	const front = "--B\r\nContent-Disposition: form-data; name=token\r\n\r\nx\r\n--B\r\n"
 	body, send := io.Pipe()
 	defer send.Close()
 	r := httptest.NewRequest("POST", "/a", body)
@@ -85,7 +85,7 @@ func TestSearchBound(t *testing.T) {
 	}
 	go func() { io.Copy(send, io.LimitReader(zeros{}, 1<<20)); send.Close() }()
 	rest, err := io.ReadAll(r.Body)
-	if err != nil || len(rest) != len("--B")+1<<20 {
+	if err != nil || len(rest) != len("--B\r\n")+1<<20 {
 		t.Error(len(rest), err)
 	}
 	for _, kind := range []string{"application/x-www-form-urlencoded", "application/json", "multipart/form-data; boundary=B"} {

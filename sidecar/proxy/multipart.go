@@ -11,60 +11,62 @@ import (
 // writes them, with CR and LF; parts that only a lenient reader would see are none. delimiter is two hyphens and the boundary.
 func inMultipart(data []byte, delimiter string, ours func(name, value string) bool) (f fields) {
 	f.rest = data
-	at := 0 // of the delimiter in front of a part
-	if !bytes.HasPrefix(data, []byte(delimiter)) {
-		if at = bytes.Index(data, []byte("\r\n"+delimiter)); at < 0 {
-			return f
-		}
-		at += 2
+	// A part is from one delimiter to the next, without the line end in front of either.
+	at := -1
+	if bytes.HasPrefix(data, []byte(delimiter)) && delimits(data[len(delimiter):]) {
+		at = 0
+	} else if at = next(data, 0, delimiter); at < 0 {
+		return f
 	}
 	for {
-		begin, end, last, ok := part(data, at, delimiter)
-		if last {
+		rest := data[at+len(delimiter):]
+		if bytes.HasPrefix(rest, []byte("--")) {
 			f.done = true // what follows is no part
-		}
-		if !ok {
 			return f
 		}
-		name, content := contentOf(data[begin:end])
+		begin := at + len(delimiter) + bytes.Index(rest, []byte("\r\n"))
+		end := next(data, begin, delimiter)
+		if end < 0 {
+			return f
+		}
+		name, content := contentOf(data[begin : end-len("\r\n")])
 		if carries(name) {
 			f.put(name, content)
 			f.done = true
 			if ours(name, content) {
-				f.rest = append(bytes.Clone(data[:at]), data[end+len("\r\n"):]...)
-				return f
+				f.rest = append(bytes.Clone(data[:at]), data[end:]...)
 			}
 			return f
 		}
-		at = end + len("\r\n")
+		at = end
 	}
 }
 
-// part gives the place of the part behind the delimiter at data[at:], header and content. ok is false when it is not there as a whole, last when the
-// delimiter is the last one.
-func part(data []byte, at int, delimiter string) (begin, end int, last, ok bool) {
-	begin = at + len(delimiter)
-	rest := data[begin:]
-	if bytes.HasPrefix(rest, []byte("--")) {
-		return 0, 0, true, false
+// next gives the place of the next delimiter at the beginning of a line; less than zero when there is none, or none that can be told yet.
+func next(data []byte, from int, delimiter string) int {
+	for {
+		i := bytes.Index(data[from:], []byte("\r\n"+delimiter))
+		if i < 0 {
+			return -1
+		}
+		if from += i + len("\r\n"); delimits(data[from+len(delimiter):]) {
+			return from
+		}
 	}
-	line := bytes.Index(rest, []byte("\r\n"))
-	if line < 0 || len(bytes.Trim(rest[:line], " \t")) > 0 {
-		return 0, 0, false, false
-	}
-	length := bytes.Index(rest[line:], []byte("\r\n"+delimiter))
-	if length < 0 {
-		return 0, 0, false, false
-	}
-	return begin + line + 2, begin + line + length, false, begin+line+2 <= begin+line+length
 }
 
-// contentOf gives the name and the content of a part.
+// delimits reports whether a boundary that has this behind it is a delimiter, and not the beginning of something longer.
+func delimits(behind []byte) bool {
+	return bytes.HasPrefix(behind, []byte("--")) || bytes.HasPrefix(bytes.TrimLeft(behind, " \t"), []byte("\r\n"))
+}
+
+// contentOf gives the name and the content of a part, which begins with the end of the delimiter's line.
 func contentOf(part []byte) (name, content string) {
 	header, body, ok := bytes.Cut(part, []byte("\r\n\r\n"))
 	if !ok {
 		return "", ""
 	}
+	header = bytes.TrimPrefix(header, []byte("\r\n"))
 	h, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(bytes.Clone(header), "\r\n\r\n"...)))).ReadMIMEHeader()
 	if err != nil {
 		return "", ""
