@@ -56,8 +56,8 @@
 //	_catalog and everything else                           refused
 //
 // Answers that lead elsewhere are refused with 502: a redirect to a storage service would be a download that nothing can cut. Set
-// storage.redirect.disable in the registry. A Location of an upload is made a path, so that it leads back here. The content type of a form on an
-// upload is replaced: registries look for mount and from in a form as well, and would find there what was not judged.
+// storage.redirect.disable in the registry. A Location of an upload is made a path, so that it leads back here. The content type of a form is
+// replaced: registries look for mount and from in a form as well, and would find there what was not judged.
 //
 // # Keys that change
 //

@@ -10,7 +10,7 @@ import (
 
 // serveRegistry is the front: it judges a request to the registry and passes it on.
 func (h *Handler) serveRegistry(w http.ResponseWriter, r *http.Request, path string) {
-	needs, upload, no := needsOf(r.Method, path, r.URL.RawQuery)
+	needs, no := needsOf(r.Method, path, r.URL.RawQuery)
 	if path == "/v2" {
 		no = noPlace // what begins with it in a registry is not what was asked about
 	}
@@ -29,7 +29,7 @@ func (h *Handler) serveRegistry(w http.ResponseWriter, r *http.Request, path str
 		return
 	}
 	p := proxy.Passage{Query: r.URL.RawQuery, Ask: again}
-	if upload && isForm(r.Header) {
+	if isForm(r.Header) {
 		p.Set = [][2]string{{"Content-Type", "application/octet-stream"}}
 	}
 	p.Refuse = func(w http.ResponseWriter) {

@@ -15,7 +15,7 @@ import (
 
 // maxToken bounds the registry tokens that are looked at, in bytes. The largest that is given out, with 16 scopes of the longest names, has about 8000
 // and its chain.
-const maxToken = 32 << 10
+const maxToken = 24 << 10
 
 // maxSkew is how far in the future a token of a replica may begin.
 const maxSkew = time.Minute

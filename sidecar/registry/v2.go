@@ -45,51 +45,49 @@ var (
 )
 
 // needsOf says what a request to a registry does. path is that of the request line and begins with /v2/. What it takes has one meaning only: there is
-// nothing in it that a registry could decode once more, or clean. upload tells that the body is part of a blob.
-func needsOf(method, path, query string) (needs []need, upload bool, no *refusal) {
+// nothing in it that a registry could decode once more, or clean.
+func needsOf(method, path, query string) (needs []need, no *refusal) {
 	// Some clients encode the colon of a digest; nothing else is taken encoded.
 	path = strings.ReplaceAll(strings.ReplaceAll(path, "%3A", ":"), "%3a", ":")
 	if strings.IndexByte(path, '%') >= 0 {
-		return nil, false, bad("a path of a registry has nothing that needs percent-encoding")
+		return nil, bad("a path of a registry has nothing that needs percent-encoding")
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, false, bad("the query cannot be read")
+		return nil, bad("the query cannot be read")
 	}
 	rest := strings.TrimPrefix(path, root)
 	switch rest {
 	case "":
 		if method != http.MethodGet && method != http.MethodHead {
-			return nil, false, noMethod
+			return nil, noMethod
 		}
-		return nil, false, nil
+		return nil, nil
 	case "_catalog":
-		return nil, false, noList
+		return nil, noList
 	}
 	name, at, ok := place(rest)
 	if at == nil {
-		return nil, false, noPlace
+		return nil, noPlace
 	}
 	if !ok || !validName(name) {
-		return nil, false, noName
+		return nil, noName
 	}
 	n, ok := at[method]
 	if !ok {
-		return nil, false, noMethod
+		return nil, noMethod
 	}
 	needs = []need{n.of(name)}
 	switch from := values["from"]; {
 	case len(from) > 1 || len(values["mount"]) > 1:
-		return nil, false, bad("mount and from may be there once")
+		return nil, bad("mount and from may be there once")
 	case len(from) == 1 && from[0] != "":
 		if !validName(from[0]) {
-			return nil, false, noName
+			return nil, noName
 		}
 		needs = append(needs, toPull.of(from[0]))
 	}
-	_, isUploads := at[http.MethodPost]
-	_, isUpload := at[http.MethodPatch]
-	return needs, isUploads || isUpload, nil
+	return needs, nil
 }
 
 // place splits a path behind /v2/ by its end. at is nil for an end that no call has; ok tells that what stands behind the name is well-formed.
