@@ -47,7 +47,7 @@ func New(o Options) http.Handler {
 		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 		}
-		h.peers = append(h.peers, p.Masked())
+		h.peers = append(h.peers, p)
 	}
 	return h
 }

@@ -171,6 +171,7 @@ func TestHostile(t *testing.T) {
 		"fragment":         {func(h http.Header, m, u, om, ou string) { h.Set(u, packages+"#x") }, "400"},
 		"query fragment":   {func(h http.Header, m, u, om, ou string) { h.Set(u, packages+"?a#x") }, "400"},
 		"space":            {func(h http.Header, m, u, om, ou string) { h.Set(u, packages+" /x") }, "400"},
+		"query space":      {func(h http.Header, m, u, om, ou string) { h.Set(u, packages+"?a b") }, "400"},
 		"tab":              {func(h http.Header, m, u, om, ou string) { h.Set(u, packages+"\t") }, "400"},
 		"nul":              {func(h http.Header, m, u, om, ou string) { h.Set(u, packages+"\x00") }, "400"},
 		"two slashes":      {func(h http.Header, m, u, om, ou string) { h.Set(u, "/"+packages) }, "400"},

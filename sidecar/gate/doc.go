@@ -28,14 +28,14 @@
 //
 // # How refusals look
 //
-//	            no token   dead token  user blocked  not to be seen  seen, but not this  two tokens  undecided
-//	route.REST      401        401          403            404               403            400         503
-//	route.Git       401        401          401            404               403            400         503
-//	route.Runner    403        403          403            403               403            403         503
-//	route.Own       401        401          403            403               403            400         503
-//	route.Trigger   401        401          403            404               400            400         503
+//	               no token  dead token  user blocked  not for this job  not to be seen  seen, but not this  two tokens  undecided
+//	route.REST        401        401          403             403              404              403             400         503
+//	route.Git         401        401          401             403              404              403             400         503
+//	route.Runner      403        403          403             403              403              403             403         503
+//	route.Own         401        401          403             403              403              403             400         503
+//	route.Trigger     401        401          403             403              404              400             400         503
 //
-// "Not to be seen" covers a project that does not exist, and both look the same to the byte. For anonymous visitors both are 401. The reason
+// "Not for this job" is what the job limited itself to, and what no job token opens: the same for any project. "Not to be seen" covers a project that does not exist, and both look the same to the byte. For anonymous visitors both are 401. The reason
 // stands in the decision record of the PDP, and here only if the operator wants it told. Runners are told by the header Job-Status that the
 // job has ended.
 package gate

@@ -20,9 +20,10 @@ func answers() map[string][]*fake {
 	return map[string][]*fake{
 		"dead": {deny(authz.TokenUnknown, 0), deny(authz.TokenMalformed, 0), deny(authz.JobNotRunning, 0), deny(authz.JobErased, 0), deny(authz.SourceGone, 0),
 			deny(authz.TokenExpired, 0), deny(authz.HeartbeatLapsed, 0), deny(authz.TokenReplaced, 0)},
-		"user":   {deny(authz.UserBlocked, 0), deny(authz.UserMissing, 0), deny(authz.UserPendingApproval, 0)},
-		"hidden": {deny(authz.TargetNotFound, 0), deny(authz.InboundNotListed, 0), deny(authz.NotMember, 0), deny(authz.OutboundNotListed, 0)},
-		"seen":   {deny(authz.RoleTooLow, authz.RoleGuest), deny(authz.TargetArchived, authz.RoleDeveloper), deny(authz.PublicSetOnly, 0)},
+		"user":    {deny(authz.UserBlocked, 0), deny(authz.UserMissing, 0), deny(authz.UserPendingApproval, 0)},
+		"limited": {deny(authz.LimitedTarget, 0), deny(authz.LimitedPermission, authz.RoleOwner), deny(authz.SurfaceClosed, 0)},
+		"hidden":  {deny(authz.TargetNotFound, 0), deny(authz.InboundNotListed, 0), deny(authz.NotMember, 0), deny(authz.OutboundNotListed, 0)},
+		"seen":    {deny(authz.RoleTooLow, authz.RoleGuest), deny(authz.TargetArchived, authz.RoleDeveloper), deny(authz.PublicSetOnly, 0)},
 		"undecided": {deny(authz.LeaseLapsed, 0), says1(authz.Decision{}, errors.New("boom")),
 			says1(authz.Decision{}, authz.Errorf(authz.KindUnavailable, "X", "x")), says1(authz.Decision{}, authz.Errorf(authz.KindExhausted, "X", "x")),
 			says1(authz.Decision{}, context.Canceled)},
@@ -31,15 +32,15 @@ func answers() map[string][]*fake {
 
 // The table of the package comment.
 func looks() map[route.Style]map[string]int {
-	row := func(none, dead, user, hidden, seen, two, undecided int) map[string]int {
-		return map[string]int{"none": none, "dead": dead, "user": user, "hidden": hidden, "seen": seen, "two": two, "undecided": undecided}
+	row := func(none, dead, user, limited, hidden, seen, two, undecided int) map[string]int {
+		return map[string]int{"none": none, "dead": dead, "user": user, "limited": limited, "hidden": hidden, "seen": seen, "two": two, "undecided": undecided}
 	}
 	return map[route.Style]map[string]int{
-		route.REST:    row(401, 401, 403, 404, 403, 400, 503),
-		route.Git:     row(401, 401, 401, 404, 403, 400, 503),
-		route.Runner:  row(403, 403, 403, 403, 403, 403, 503),
-		route.Own:     row(401, 401, 403, 403, 403, 400, 503),
-		route.Trigger: row(401, 401, 403, 404, 400, 400, 503),
+		route.REST:    row(401, 401, 403, 403, 404, 403, 400, 503),
+		route.Git:     row(401, 401, 401, 403, 404, 403, 400, 503),
+		route.Runner:  row(403, 403, 403, 403, 403, 403, 403, 503),
+		route.Own:     row(401, 401, 403, 403, 403, 403, 400, 503),
+		route.Trigger: row(401, 401, 403, 403, 404, 400, 400, 503),
 	}
 }
 

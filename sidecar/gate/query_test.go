@@ -20,6 +20,7 @@ func TestQuery(t *testing.T) {
 		{"job%5ftoken=" + good + "&a", "a"},
 		{"%6Aob_token=jobt%2Dgood&a", "a"},
 		{"job_token[]=" + good + "&job_token%5Bx%5D=" + good, ""},
+		{"job_token[]=x&a", "a"},
 		{"a=1;job_token=" + good + ";b=2&c", "a=1;b=2&c"},
 		{"a=1;x=" + good + "&c", "a=1&c"},
 		{"x=" + good + "&private_token=" + good + "&y=jobt%2Dgood&z=+" + good, ""},
