@@ -58,6 +58,9 @@ func TestRESTDevelopment(t *testing.T) {
 	if _, body := ask(t, http.DefaultClient, "GET", at+"/projects/14", "", "Sudo", "erin"); !strings.Contains(body, `"web_url":"https://forge.example/acme/platform/api"`) {
 		t.Errorf("no link: %s", body)
 	}
+	if _, metrics := l.get("/metrics"); !strings.Contains(metrics, `method="POST"`) || !strings.Contains(metrics, `route="projects/:id/job_token_scope/allowlist",status="201"`) {
+		t.Error("the metrics do not have the request")
+	}
 	if err := l.stop(); err != nil {
 		t.Error(err)
 	}

@@ -11,6 +11,7 @@
 //	PUT, PATCH, DELETE /projects/:id/job_token_scope/groups_allowlist/:target    one of them
 //	GET, PUT           /projects/:id                                             what is known of a project; its push switches
 //	GET, PUT           /application/settings                                     enforcement for the whole instance
+//	GET                /user                                                     the user that the key acts for, with which clients try a key
 //	GET                /job                                                      the job that a job token belongs to
 //
 // An :id is the forge's number, or the full path with each slash written %2F. A :target in an address may be a path as well; in a body it is

@@ -104,7 +104,7 @@ func TestMethods(t *testing.T) {
 	r := newRig(t)
 	for path, allow := range map[string]string{
 		"projects/10": "GET, HEAD, PUT", scopePath: "GET, HEAD, PATCH", listPath: "GET, HEAD, POST", groupPath: "GET, HEAD, POST",
-		listPath + "/12": "DELETE, PATCH, PUT", groupPath + "/3": "DELETE, PATCH, PUT", "application/settings": "GET, HEAD, PUT", "job": "GET, HEAD",
+		listPath + "/12": "DELETE, PATCH, PUT", groupPath + "/3": "DELETE, PATCH, PUT", "application/settings": "GET, HEAD, PUT", "job": "GET, HEAD", "user": "GET, HEAD",
 	} {
 		for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "PROPFIND"} {
 			if slices.Contains(strings.Split(allow, ", "), m) {
@@ -255,7 +255,7 @@ func TestTable(t *testing.T) {
 			seen[name] = true
 		}
 	}
-	if len(seen) != 17 {
+	if len(seen) != 18 {
 		t.Errorf("%d routes", len(seen))
 	}
 	if _, ok := readTarget(fmt.Sprint(int64(authz.MaxID) + 1)); ok {

@@ -28,7 +28,7 @@ type job struct {
 	ErasedAt       unknown  `json:"erased_at"`
 	Duration       unknown  `json:"duration"`
 	QueuedDuration unknown  `json:"queued_duration"`
-	User           jobUser  `json:"user"`
+	User           user     `json:"user"`
 	Commit         unknown  `json:"commit"`
 	Pipeline       *pipe    `json:"pipeline"`
 	WebURL         unknown  `json:"web_url"`
@@ -49,15 +49,6 @@ func (i id) MarshalJSON() ([]byte, error) {
 		return []byte(i), nil
 	}
 	return json.Marshal(string(i))
-}
-
-type jobUser struct {
-	ID        authz.UserID `json:"id"`
-	Username  string       `json:"username"`
-	Name      string       `json:"name"`
-	State     string       `json:"state"`
-	AvatarURL unknown      `json:"avatar_url"`
-	WebURL    *string      `json:"web_url"`
 }
 
 type pipe struct {
@@ -141,12 +132,13 @@ func (c *call) jobToken() (string, error) {
 func (c *call) showJob(info engine.JobInfo) error {
 	j := info.Job
 	list, _ := c.engine.View().Allowlist(j.Project)
+	u, err := c.basicUser(j.User)
+	if err != nil {
+		return err
+	}
 	out := job{
 		ID: id(j.ID), Status: j.Status.String(), StartedAt: j.IssuedAt.Time().Format(time.RFC3339Nano), Project: jobProj{j.Project, list.OutboundOn},
-		User: jobUser{ID: j.User, State: authz.UserStateActive.String()}, Artifacts: []string{}, TagList: []string{},
-	}
-	if u, err := c.engine.GetUser(c.r.Context(), j.User); err == nil {
-		out.User.Username, out.User.Name, out.User.WebURL = u.Name, u.Name, c.link(u.Name)
+		User: u, Artifacts: []string{}, TagList: []string{},
 	}
 	if j.Ref != "" {
 		out.Ref = &j.Ref

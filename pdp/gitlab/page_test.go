@@ -183,3 +183,15 @@ func TestProject(t *testing.T) {
 		t.Error("the engine does not have it")
 	}
 }
+
+// TestUser: a client that tries its key is told whom it acts for.
+func TestUser(t *testing.T) {
+	r := newRig(t)
+	if a := r.as(mia, "GET", "user", ""); a.body != `{"id":1,"username":"mia","name":"mia","state":"active","avatar_url":null,"web_url":"https://forge.example/mia","external":false,"is_admin":false}`+"\n" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := r.do("GET", "/api/v4/user", "", "Private-Token", r.named["root"], "Sudo", "ada"); !strings.Contains(a.body, `"username":"ada"`) || !strings.Contains(a.body, `"is_admin":true`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	r.want("no key", r.do("GET", "/api/v4/user", ""), 401, "message: 401 Unauthorized")
+}

@@ -41,6 +41,7 @@ func routes() []*route {
 		{method: http.MethodPatch, path: scope, run: (*call).patchScope},
 		{method: http.MethodGet, path: "application/settings", run: (*call).getSettings},
 		{method: http.MethodPut, path: "application/settings", run: (*call).putSettings},
+		{method: http.MethodGet, path: "user", run: (*call).getUser},
 		{method: http.MethodGet, path: "job", access: withJobToken, run: (*call).getJob},
 	}
 	for path, s := range map[string]side{scope + "/allowlist": projects, scope + "/groups_allowlist": groups} {

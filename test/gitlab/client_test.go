@@ -174,6 +174,8 @@ func steps(r *rig) []step {
 		s(400, call{Method: removeGroup, Key: erin, ID: 14, Target: to(4)}, "group 4 is not on the list"),
 		s(403, call{Method: groups, Key: dana, ID: 14}, "403 Forbidden"),
 
+		s(200, call{Method: "CurrentUser", Key: dana}, `"id":102`, `"username":"dana"`),
+		s(401, call{Method: "CurrentUser", Key: r.job}, "a job token opens nothing here"),
 		s(200, call{Method: "GetProject", Key: dana, Path: api}, `"id":14`, `"visibility":"private"`),
 		s(200, call{Method: "EditProject", Key: erin, Path: api, On: true}, `"ci_push_repository_for_job_token_allowed":true`),
 		s(403, call{Method: "EditProject", Key: dana, Path: api, On: true}, "403 Forbidden"),

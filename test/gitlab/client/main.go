@@ -130,6 +130,8 @@ func (c call) make(g *gitlab.Client) result {
 // others are calls of other services that are served as well.
 func (c call) others(g *gitlab.Client, pid any, opts []gitlab.RequestOptionFunc) (value any, resp *gitlab.Response, err error) {
 	switch c.Method {
+	case "CurrentUser":
+		return wrap(g.Users.CurrentUser(opts...))
 	case "GetProject":
 		return wrap(g.Projects.GetProject(pid, nil, opts...))
 	case "EditProject":
