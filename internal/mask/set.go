@@ -199,14 +199,16 @@ func (b *builder) finish() {
 	for _, p := range append(b.plain, b.wrapped...) {
 		shortest = min(shortest, len(p))
 	}
-	f := newFilter(shortest, len(b.plain)*shortest+len(b.wrapped)*shortest*8)
-	for _, p := range append(b.plain, b.wrapped...) {
-		f.add(p)
+	f := newFilter(shortest, len(b.plain)+len(b.wrapped)*2*(maxStride+block))
+	for _, p := range b.plain {
+		f.add(p, f.window(p))
 	}
 	for _, p := range b.wrapped {
-		for at := 1; at < min(len(p), f.stride+f.size); at++ {
-			f.add(p[:at] + "\n" + p[at:])
-			f.add(p[:at] + "\r\n" + p[at:])
+		offset := f.window(p)
+		f.add(p, offset)
+		for at := 1; at < min(len(p), offset+f.stride+f.size); at++ {
+			f.add(p[:at]+"\n"+p[at:], offset)
+			f.add(p[:at]+"\r\n"+p[at:], offset)
 		}
 	}
 	b.set.filter = f
