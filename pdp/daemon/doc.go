@@ -1,7 +1,7 @@
 // Package daemon makes a policy decision point out of its parts: it reads the settings, starts everything in order, refuses to start in
 // doubt, and stops in order. [Config] is the operator's manual. [Main] is the whole program, so that a test binary can be it too.
 //
-// The order of a start: settings, telemetry, admin listener (alive, not ready), store, engine, gRPC listeners, ready. Whatever cannot be
+// The order of a start: settings, telemetry, admin listener (alive, not ready), store, engine, listeners of gRPC and REST, ready. Whatever cannot be
 // had as configured ends the start with words on what to do: there is no step that is skipped with a warning.
 //
 // The order of a stop: not ready, shutdown delay, no new calls while those under way finish, engine, store, telemetry. A kill at
