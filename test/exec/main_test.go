@@ -3,11 +3,13 @@ package exec
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -109,4 +111,19 @@ func (r *rig) unstarted(job, script string, flags ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(r.dir, "pdpctl"), append(r.args(job, flags...), "--", "sh", "-c", script)...)
 	cmd.Dir, cmd.Env = r.dir, programs.Environ()
 	return cmd
+}
+
+// killTree kills a process and its children, the youngest last.
+func (r *rig) killTree(pid int) {
+	r.t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	syscall.Kill(pid, syscall.SIGKILL)
+	for _, child := range strings.Fields(string(raw)) {
+		if n, err := strconv.Atoi(child); err == nil {
+			syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
 }
