@@ -9,41 +9,34 @@ import (
 // meet gives a path that both patterns match, "" when there is none. It walks both at once; segment by segment it asks for a text that both
 // parts match (common), so the answer is exact and comes with its proof.
 func meet(a, b *pattern) string {
-	m := meeting{a: a.parts, b: b.parts, seen: make([]bool, 4*(len(a.parts)+1)*(len(b.parts)+1))}
-	if !m.from(0, 0, false, false) {
+	m := meeting{a: a.parts, b: b.parts, seen: make([]bool, (len(a.parts)+1)*(len(b.parts)+1))}
+	if !m.from(0, 0) {
 		return ""
 	}
 	slices.Reverse(m.path)
 	return "/" + strings.Join(m.path, "/")
 }
 
-// meeting is a depth-first walk over pairs of places. A place is the number of parts that are behind; in says that the last of them is a
-// many that may take another segment.
+// meeting is a depth-first walk over pairs of places. A place is the number of parts that are behind; when the last of them is a many, it may
+// take another segment.
 type meeting struct {
 	a, b []part
 	seen []bool // pairs that lead to no common path
 	path []string
 }
 
-func (m *meeting) from(i, j int, inA, inB bool) bool {
+func (m *meeting) from(i, j int) bool {
 	if i == len(m.a) && j == len(m.b) {
 		return true
 	}
-	at := (i*(len(m.b)+1) + j) * 4
-	if inA {
-		at++
-	}
-	if inB {
-		at += 2
-	}
+	at := i*(len(m.b)+1) + j
 	if m.seen[at] {
 		return false
 	}
 	m.seen[at] = true
-	for _, x := range next(m.a, i, inA) {
-		for _, y := range next(m.b, j, inB) {
-			text, ok := common(&m.a[x-1], &m.b[y-1])
-			if ok && m.from(x, y, m.a[x-1].many, m.b[y-1].many) {
+	for _, x := range next(m.a, i) {
+		for _, y := range next(m.b, j) {
+			if text, ok := common(&m.a[x-1], &m.b[y-1]); ok && m.from(x, y) {
 				m.path = append(m.path, text)
 				return true
 			}
@@ -52,10 +45,10 @@ func (m *meeting) from(i, j int, inA, inB bool) bool {
 	return false
 }
 
-// next gives the places that one more segment leads to: the same again inside a many, and the next part.
-func next(parts []part, i int, in bool) []int {
+// next gives the places that one more segment leads to: the same again behind a many, and the next part.
+func next(parts []part, i int) []int {
 	var to []int
-	if in {
+	if i > 0 && parts[i-1].many {
 		to = append(to, i)
 	}
 	if i < len(parts) {

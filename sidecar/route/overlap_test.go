@@ -89,6 +89,8 @@ func TestMeet(t *testing.T) {
 		{"/:x<not *.tar.zip>", "owner", "/:x.zip", "owner", true},
 		{"/:x<not *.tar.zip>", "owner", "/:x.tar.zip", "owner", false},
 		{"/:x<not *.zip>", "owner", "/a.zip", "owner", false},
+		{"/:x<not 1|2|3|x1|x2>", "owner", "/:y", "owner", true},
+		{"/:x<number,not 1|2|3|4|5|6|7|8|9|10|11|12|13|14|15|16>", "owner", "/:y<not 17|18|19|20|21|22|23|24|25|26|27|28|29|30|31|32>", "owner", true},
 		{"/*x", "owner", "/a", "owner", true},
 		{"/*x", "owner", "/a/b/c", "owner", true},
 		{"/*x<not b>", "owner", "/a/b/c", "owner", false},
