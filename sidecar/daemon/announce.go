@@ -33,7 +33,7 @@ func (d *daemon) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.log.Info("taking calls", "listen", calls, "health", health, "http", d.http.taken(), "proxy", d.proxy.taken(), "pdp", pdps, "dir", dir, "name", d.name, "development", d.development)
+	d.log.Info("taking calls", "listen", calls, "health", health, "http", d.http.taken(), "proxy", d.proxy.taken(), "registry", d.registry.taken(), "pdp", pdps, "dir", dir, "name", d.name, "development", d.development)
 	if !d.development {
 		return nil
 	}
@@ -48,6 +48,9 @@ func (d *daemon) announce(ctx context.Context) error {
 	}
 	if d.proxy != nil {
 		web += "\n  proxy   " + d.proxy.url() + " passes on to " + d.ProxyTo
+	}
+	if d.registry != nil {
+		web += "\n  images  " + d.registry.url() + "/v2/ passes on to " + d.RegistryTo
 	}
 	wait, cancel := context.WithTimeout(ctx, announceWait)
 	defer cancel()

@@ -47,6 +47,8 @@ type plan struct {
 	callers     *identity.Callers   // nil without TLS
 
 	http, proxy  *serving.Address    // nil: off
+	registry     *serving.Address    // nil: off
+	registryKeys *identity.Signer    // nil without a registry
 	webTLS       *identity.ServerTLS // nil unless an HTTP door needs it
 	trusted      []netip.Prefix
 	routes       *route.Table
@@ -130,7 +132,9 @@ func (p *plan) checkAddresses(f *settings.Findings) {
 		a := take(&mine, "health-addr", p.HealthAddr)
 		p.health = &a
 	}
-	p.checkWebs(f, func(setting, text string) serving.Address { return take(&mine, setting, text) })
+	web := func(setting, text string) serving.Address { return take(&mine, setting, text) }
+	p.checkWebs(f, web)
+	p.checkRegistry(f, web)
 	for _, text := range p.PDPAddr {
 		a := take(&theirs, "pdp-addr", text)
 		if a.Network == "tcp" {
@@ -212,7 +216,7 @@ func (p *plan) readDoors(f *settings.Findings) {
 		p.healthTLS, err = identity.LoadServerTLS(files, "h2", "http/1.1")
 		f.Failed("files of the doors", err)
 	}
-	if p.http != nil && !p.http.Local() || p.proxy != nil && !p.proxy.Local() {
+	if far := func(a *serving.Address) bool { return a != nil && !a.Local() }; far(p.http) || far(p.proxy) || far(p.registry) {
 		p.webTLS, err = identity.LoadServerTLS(files, "h2", "http/1.1")
 		f.Failed("files of the doors", err)
 	}

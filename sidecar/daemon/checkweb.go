@@ -50,7 +50,7 @@ func (p *plan) checkWebs(f *settings.Findings, take func(setting, text string) s
 // checkWebTLS keeps the rule of these doors: no TLS only where no other machine reaches them, and a socket that proxies ask on only where its
 // mode is trusted.
 func (p *plan) checkWebTLS(f *settings.Findings) {
-	for setting, a := range map[string]*serving.Address{"http-addr": p.http, "proxy-addr": p.proxy} {
+	for setting, a := range map[string]*serving.Address{"http-addr": p.http, "proxy-addr": p.proxy, "registry-addr": p.registry} {
 		f.Need(a == nil || a.Local() || p.doorsTLS(), setting, "%s can be reached from other machines, and without TLS only loopback addresses and Unix sockets are served: "+
 			"set listen-cert-file, listen-key-file and listen-callers-file, or listen on 127.0.0.1", a)
 	}

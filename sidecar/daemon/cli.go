@@ -20,7 +20,8 @@ type commands struct {
 		Show  struct{} `cmd:"" help:"Print every setting that is in force and where it comes from, in the form of a settings file."`
 		Check struct{} `cmd:"" help:"Judge all settings and read the files they name, without touching the state directory."`
 	} `cmd:"" name:"config" help:"Look at settings."`
-	Version struct{} `cmd:"" help:"Print the version."`
+	RegistryKeys registryKeys `cmd:"" help:"Make the key and the certificate that registry tokens are signed with; run again, make new ones under the same CA."`
+	Version      struct{}     `cmd:"" help:"Print the version."`
 }
 
 const description = `Jobward's sidecar: answers questions about CI job tokens beside a service, from a cache that is never wrong about a revocation.
@@ -58,6 +59,13 @@ func verb(ctx context.Context, args, environ []string, stdout, stderr io.Writer)
 			return settings.Refuse(err)
 		}
 		_, err = fmt.Fprintln(stdout, "the settings are good")
+	case "registry-keys <dir>":
+		text, err := cmd.RegistryKeys.make()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(stdout, text)
+		return err
 	case "version":
 		_, err = fmt.Fprintln(stdout, "sidecar", telemetry.Version())
 	}

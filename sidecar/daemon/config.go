@@ -113,6 +113,29 @@ type Config struct {
 	// project exists.
 	TellReason bool `group:"HTTP doors" help:"Tell the reason of refusals in the header Jobward-Reason."`
 
+	// RegistryAddr is where docker, skopeo and crane find the container registry: /v2/ is passed on to RegistryTo and judged while it flows, /jwt/auth
+	// gives tokens to jobs, and /jwt/jwks has the keys: host:port, unix:PATH, or "off". TLS is as for http-addr. Package sidecar/registry says what
+	// is asked; deploy/registry/ has the configuration of the registry behind.
+	RegistryAddr string `default:"off" placeholder:"ADDR" group:"Registry" help:"Where clients find the container registry: host:port, unix:PATH or off."`
+	// RegistryTo is the registry: http://host:port, https://host:port, or unix:PATH. Nobody else should be able to reach it: it honours a token for a minute
+	// after its end, and asks nobody whether the job still lives.
+	RegistryTo string `placeholder:"URL" group:"Registry" help:"The registry behind registry-addr: http://host:port, https://host:port or unix:PATH."`
+	// RegistryURL is how clients reach RegistryAddr, where something stands between or it is not a loopback address. Left out, it is that address.
+	RegistryURL string `name:"registry-url" placeholder:"URL" group:"Registry" help:"Where clients find the registry: https://host or https://host:port."`
+	// RegistryService and RegistryIssuer must be auth.token.service and auth.token.issuer in the registry's configuration.
+	RegistryService string `default:"container_registry" placeholder:"NAME" group:"Registry" help:"Service of registry tokens, as in the registry's configuration."`
+	// RegistryIssuer is who gives the tokens out.
+	RegistryIssuer string `default:"jobward" placeholder:"NAME" group:"Registry" help:"Issuer of registry tokens, as in the registry's configuration."`
+	// RegistryKeyFile is the private key that registry tokens are signed with, PEM: ECDSA on P-256, or RSA of 2048 bits or more, in a file that others can
+	// neither read nor write. "sidecar registry-keys DIR" makes it and the certificate, and makes new ones under the same CA when it is run
+	// again. Both are read again when they change.
+	RegistryKeyFile string `placeholder:"FILE" group:"Registry" help:"Private key for registry tokens, PEM."`
+	// RegistryCertFile is its certificate with its intermediates, PEM, which the registry's rootcertbundle leads to. Certificates behind it that are no CA's
+	// are those of other signers of this registry: tokens signed by them are taken too.
+	RegistryCertFile string `placeholder:"FILE" group:"Registry" help:"Certificate of the key for registry tokens, PEM."`
+	// RegistryTokenTTL is how long registry tokens live, 1m to 1h; never longer than the job's own token. The job is asked about on each request all the same.
+	RegistryTokenTTL time.Duration `name:"registry-token-ttl" default:"5m" placeholder:"DURATION" group:"Registry" help:"How long registry tokens live."`
+
 	// WhenUnavailable is what callers get when the lease has lapsed and no PDP answers: deny is a decision with the reason lease_lapsed, which
 	// a service needs no code for; error is UNAVAILABLE, which lets it tell "no" from "could not decide". Neither is ever an allow.
 	WhenUnavailable string `default:"deny" enum:"deny,error" group:"Cache" help:"When nothing can be decided: deny (with the reason lease_lapsed) or error."`

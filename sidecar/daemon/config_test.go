@@ -81,6 +81,7 @@ func refusals(dir string) []refusal {
 	pdp := with(append(slices.Clone(link), "--trust-socket-mode", "--listen=unix:"+at("s")))
 	tls := with(append(slices.Clone(link), "--listen-cert-file="+at("server.pem"), "--listen-key-file="+at("server.key"), "--listen-callers-file="+at("callers.yaml")))
 	bare := with(link)
+	images := with([]string{"--registry-addr=127.0.0.1:7434", "--registry-to=http://127.0.0.1:5000", "--registry-cert-file=" + at("server.pem"), "--registry-key-file=" + at("server.key")})
 	return []refusal{
 		one("ConfigFile", "--config="+at("none.yaml"), "no such file"),
 		one("ConfigFile", "--config="+at("unknown.yaml"), `line 2 of `+at("unknown.yaml")+`: "max-entriez" is no setting; did you mean max-entries?`),
@@ -171,6 +172,26 @@ func refusals(dir string) []refusal {
 		one("TrustedProxies", "--trusted-proxies=10.0.0.0/33", "neither an address nor a range"),
 		one("TrustedProxies", "--trusted-proxies=10.0.0.1/24", "write 10.0.0.0/24"),
 
+		one("RegistryAddr", "--registry-addr=127.0.0.1", "no address"),
+		one("RegistryAddr", "--registry-addr=127.0.0.1:5000", "needs registry-to"),
+		images("RegistryAddr", "for all without TLS", "without TLS only loopback", "--registry-addr=:7434", "--registry-url=https://registry.example"),
+		images("RegistryAddr", "a socket without a URL", "needs registry-url", "--registry-addr=unix:"+at("r")),
+		images("RegistryAddr", "the proxy's", "is there twice", "--proxy-addr=127.0.0.1:7434", "--proxy-to=http://127.0.0.1:1"),
+		one("RegistryTo", "--registry-to=http://127.0.0.1:5000", "while registry-addr is off"),
+		images("RegistryTo", "a path", "without a path", "--registry-to=http://127.0.0.1:5000/v2"),
+		images("RegistryTo", "itself", "listens itself", "--registry-to=http://127.0.0.1:7434"),
+		images("RegistryURL", "no URL", "must be https://host", "--registry-url=registry.example"),
+		one("RegistryURL", "--registry-url=https://registry.example", "while registry-addr is off"),
+		images("RegistryService", "a space", "printable ASCII", "--registry-service=a b"),
+		images("RegistryIssuer", "none", "1 to 255", "--registry-issuer="),
+		images("RegistryKeyFile", "none", "registry-keys DIR", "--registry-key-file="),
+		images("RegistryKeyFile", "of another certificate", "cannot be used with certificate", "--registry-key-file="+at("client.key")),
+		images("RegistryKeyFile", "readable by others", "run chmod 600", "--registry-key-file="+at("open.key")),
+		images("RegistryCertFile", "missing", "no such file", "--registry-cert-file="+at("none.pem")),
+		images("RegistryCertFile", "expired", "expired at", "--registry-cert-file="+at("old.pem"), "--registry-key-file="+at("old.key")),
+		images("RegistryTokenTTL", "short", "not between", "--registry-token-ttl=1s"),
+		images("RegistryTokenTTL", "long", "not between", "--registry-token-ttl=2h"),
+
 		one("WhenUnavailable", "--when-unavailable=allow", "must be one of"),
 		one("MaxEntries", "--max-entries=999", "not between"),
 		one("MaxEntries", "--max-entries=10000001", "not between"),
@@ -219,6 +240,7 @@ func TestGood(t *testing.T) {
 	for name, args := range map[string][]string{
 		"development":              {},
 		"development, PDP by TLS":  {"--development", "--pdp-addr=pdp.example:7420", "--pdp-bearer-key-file=" + at("good.jobk")},
+		"registry":                 {"--registry-addr=127.0.0.1:7434", "--registry-to=http://127.0.0.1:5000", "--registry-cert-file=" + at("server.pem"), "--registry-key-file=" + at("server.key")},
 		"socket, PDP by key":       {"--listen=unix:" + at("s"), "--trust-socket-mode", "--pdp-addr=pdp.example:7420", "--pdp-bearer-key-file=" + at("good.jobk")},
 		"socket, certificate":      {"--listen=unix:" + at("s"), "--trust-socket-mode", "--pdp-addr=pdp.example:7420", "--pdp-cert-file=" + at("client.pem"), "--pdp-key-file=" + at("client.key")},
 		"TLS, PDP on a local port": {"--listen=:7430", "--health-addr=:7431", "--listen-cert-file=" + at("server.pem"), "--listen-key-file=" + at("server.key"), "--listen-callers-file=" + at("callers.yaml"), "--pdp-ca-file=" + at("ca.pem"), "--pdp-bearer-key-file=" + at("good.jobk")},

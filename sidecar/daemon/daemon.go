@@ -33,8 +33,8 @@ type Options struct {
 type Addresses struct {
 	// GRPC is in the order of the setting.
 	GRPC []net.Addr
-	// Health, HTTP and Proxy are nil when they are off.
-	Health, HTTP, Proxy net.Addr
+	// Health, HTTP, Proxy and Registry are nil when they are off.
+	Health, HTTP, Proxy, Registry net.Addr
 }
 
 // Run is a sidecar from start to stop. It returns nil after ctx has ended and everything was stopped in order. An error says why it could not
@@ -76,12 +76,12 @@ type daemon struct {
 	decider   *pep.Decider
 	listeners []net.Listener
 	// The HTTP doors: all of them, and each; nil when it is off.
-	webs        []*web
-	http, proxy *web
-	services    *grpccheck.Server
-	health      *serving.Health
-	grpc        *grpc.Server
-	unwatch     func() // ends what startWatching began
+	webs                  []*web
+	http, proxy, registry *web
+	services              *grpccheck.Server
+	health                *serving.Health
+	grpc                  *grpc.Server
+	unwatch               func() // ends what startWatching began
 
 	failed chan error // one error that ends the process
 	stops  serving.Stops

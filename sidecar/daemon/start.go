@@ -172,5 +172,8 @@ func (d *daemon) addresses() Addresses {
 	if d.proxy != nil {
 		a.Proxy = d.proxy.listener.Addr()
 	}
+	if d.registry != nil {
+		a.Registry = d.registry.listener.Addr()
+	}
 	return a
 }

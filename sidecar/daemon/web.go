@@ -66,7 +66,10 @@ func (d *daemon) listenWebs(ctx context.Context) (err error) {
 	if d.http, err = d.listenWeb(ctx, "http-addr", d.plan.http); err != nil {
 		return err
 	}
-	d.proxy, err = d.listenWeb(ctx, "proxy-addr", d.plan.proxy)
+	if d.proxy, err = d.listenWeb(ctx, "proxy-addr", d.plan.proxy); err != nil {
+		return err
+	}
+	d.registry, err = d.listenWeb(ctx, "registry-addr", d.plan.registry)
 	return err
 }
 
@@ -90,6 +93,13 @@ func (d *daemon) serveWebs() error {
 			return err
 		}
 		d.serveWeb(d.proxy, h)
+	}
+	if d.registry != nil {
+		h, err := d.registryDoor()
+		if err != nil {
+			return err
+		}
+		d.serveWeb(d.registry, h)
 	}
 	return nil
 }
