@@ -133,7 +133,8 @@ type Config struct {
 	// RegistryCertFile is its certificate with its intermediates, PEM, which the registry's rootcertbundle leads to. Certificates behind it that are no CA's
 	// are those of other signers of this registry: tokens signed by them are taken too.
 	RegistryCertFile string `placeholder:"FILE" group:"Registry" help:"Certificate of the key for registry tokens, PEM."`
-	// RegistryTokenTTL is how long registry tokens live, 1m to 1h; never longer than the job's own token. The job is asked about on each request all the same.
+	// RegistryTokenTTL is how long registry tokens live, 1m to 1h; no longer than the job's own token has left, and a minute at least, which clients count on. The
+	// job is asked about on each request all the same.
 	RegistryTokenTTL time.Duration `name:"registry-token-ttl" default:"5m" placeholder:"DURATION" group:"Registry" help:"How long registry tokens live."`
 
 	// WhenUnavailable is what callers get when the lease has lapsed and no PDP answers: deny is a decision with the reason lease_lapsed, which

@@ -32,7 +32,10 @@
 //
 // Signed with ES256 or RS256. The header has the certificate chain (x5c), so that a registry needs the CA alone, in its rootcertbundle, and
 // the key below it can change without touching the registry; kid is the thumbprint of RFC 7638. A registry that has the JWKS and no
-// rootcertbundle refuses tokens with a chain. They live for five minutes by default, and never longer than the job's token could.
+// rootcertbundle refuses tokens with a chain. They live for five minutes by default, and no longer than the job's token could without
+// a heartbeat or after its timeout; but a minute at least: clients take any token to be good for so long, and a job that must be heard of every 30 seconds
+// could else push nothing large. What has ended opens nothing here whatever its registry token says. A registry that is reached past this
+// door knows nothing of that in any case.
 //
 // The claim jobward_job holds the digest of the job token, so that each request can be asked about. The digest opens nothing: every door hashes what it
 // is shown, and the text cannot be found from the hash, having 160 random bits. Whoever can ask the PDP about digests may ask about

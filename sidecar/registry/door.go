@@ -43,7 +43,7 @@ type Options struct {
 	URL string
 	// Keys are what tokens are signed with; it must be set.
 	Keys Keys
-	// TTL is how long tokens live, MinTTL to MaxTTL; zero takes DefaultTTL. A token whose job has less left lives shorter.
+	// TTL is how long tokens live, MinTTL to MaxTTL; zero takes DefaultTTL. A token whose job has less left lives shorter, and a minute at least.
 	TTL time.Duration
 	// Registry is what stands behind; it must be set.
 	Registry *proxy.Upstream

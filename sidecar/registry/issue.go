@@ -12,6 +12,10 @@ import (
 	"github.com/jobward/jobward/sidecar/pep"
 )
 
+// leastLife is how long clients take a token for good at least, whatever it says: a shorter one would make them fail in the middle of a push. Jobs
+// with heartbeats are good for less at any moment, for as long as they run.
+const leastLife = time.Minute
+
 // Bounds of a login by POST.
 const (
 	maxForm  = 64 << 10
@@ -132,10 +136,7 @@ func (h *Handler) issue(ctx context.Context, l *login) (*answerBody, *refusal) {
 	if no != nil {
 		return nil, no
 	}
-	if life = min(life, left); life < time.Second {
-		return nil, deadJob(authz.TokenExpired, h.basic())
-	}
-	text, ends, err := h.mint(job, subject, granted, now, life)
+	text, ends, err := h.mint(job, subject, granted, now, max(min(life, left), leastLife))
 	if err != nil {
 		h.log.Error("no registry token can be signed", "error", err)
 		return nil, undecided()
