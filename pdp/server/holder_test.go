@@ -103,10 +103,13 @@ func (h *holder) release(gen uint64) {
 }
 
 // silent makes the holder confirm nothing from here on.
-func (h *holder) silent() *holder {
+func (h *holder) silent() *holder { return h.loud(false) }
+
+// loud says whether the holder confirms from here on.
+func (h *holder) loud(acks bool) *holder {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.acks = false
+	h.acks = acks
 	return h
 }
 
