@@ -26,7 +26,7 @@
 // what a client made up:
 //
 //	Jobward-Job, Jobward-Project, Jobward-User   whose job it is; empty for an anonymous visitor
-//	Jobward-Uri                                  path and query as judged, without job tokens: pass this on, and log this
+//	Jobward-Uri                                  path and query as judged, without job tokens: with nginx, pass this on, and log this
 //	Authorization                                as the client sent it, or empty if it held a job token: pass this on
 //
 // Refused is, for /auth, the whole answer for the client: status, headers, body. For /auth/nginx, which knows no more than these, it is 401 with
@@ -61,9 +61,15 @@
 // $jobward_message. The access log must not contain $request, $request_uri or $args (use $jobward_uri), and the error log must be kept above
 // the levels at which nginx writes request lines: both may hold ?job_token=. Headers with underscores stay off (the default).
 //
-// Caddy: copy_headers for the five headers above; request_header -Job-Token; rewrite to {http.request.header.Jobward-Uri}. Strip X-Original-Method
-// and X-Original-Uri before. Traefik: authResponseHeaders with the five headers and Job-Token, which is not in the answer and so is removed. It
-// cannot rewrite the URI from a header: tokens in queries reach the service, so use the header JOB-TOKEN there, or the reverse proxy.
+// Caddy: in one route block request_header -X-Original-Method and -X-Original-Uri, forward_auth with copy_headers for the five headers above,
+// request_header -Job-Token. Do not rewrite to Jobward-Uri: Caddy encodes a path from a placeholder once more, and expands what a client has put in braces into the query. Tokens are taken
+// out of queries by uri query -job_token -token, from Caddy 2.8 on; before, they reach the service. Caddy sends the query of the request to us as
+// well (GET /auth?job_token=…): nothing between may log it.
+//
+// Traefik: authResponseHeaders with the five headers and Job-Token, which is not in the answer and so is removed. It cannot take a token out of a
+// query.
+//
+// Where the proxy cannot, either the service is trusted with tokens of its jobs, or Options.RefuseQueryTokens, or the reverse proxy.
 //
 // nginx's ingress controller for Kubernetes sends X-Original-URL, which package gate refuses: some services obey it.
 package forwardauth

@@ -18,6 +18,9 @@ type Options struct {
 	TrustedProxies []netip.Prefix
 	// TrustUnix trusts whoever connects through a Unix socket: its file mode says who that can be.
 	TrustUnix bool
+	// RefuseQueryTokens refuses with 400 what would be allowed by a job token in the query: for proxies that cannot take it out before they
+	// pass the request on.
+	RefuseQueryTokens bool
 }
 
 // The paths that are answered.
@@ -38,11 +41,13 @@ type handler struct {
 	gate  *gate.Gate
 	peers []netip.Prefix
 	unix  bool
+	// refuseQuery is Options.RefuseQueryTokens.
+	refuseQuery bool
 }
 
 // New makes the handler of both dialects. It keeps a copy of the options.
 func New(o Options) http.Handler {
-	h := &handler{gate: o.Gate, unix: o.TrustUnix}
+	h := &handler{gate: o.Gate, unix: o.TrustUnix, refuseQuery: o.RefuseQueryTokens}
 	for _, p := range o.TrustedProxies {
 		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
@@ -102,6 +107,10 @@ func (h *handler) ask(w http.ResponseWriter, r *http.Request, d *dialect) {
 		d.refuse(w, v.Status, v.Header, v.ContentType, v.Body)
 		return
 	}
+	if h.refuseQuery && v.Query != o.Query {
+		d.refuse(w, http.StatusBadRequest, nil, textType, "A job token in the query would be passed on to the service. Put it into the header JOB-TOKEN.")
+		return
+	}
 	authorization := ""
 	if a := r.Header["Authorization"]; len(a) > 0 && !v.DropAuthorization {
 		authorization = a[0]
@@ -132,8 +141,8 @@ func (d *dialect) refuse(w http.ResponseWriter, status int, headers [][2]string,
 	for _, h := range headers {
 		head.Add(h[0], h[1])
 	}
+	head.Set("Cache-Control", "no-store")
 	if d.statuses {
-		head.Set("Cache-Control", "no-store")
 		refuse(w, status, contentType, body)
 		return
 	}

@@ -132,6 +132,27 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestRefuseQueryTokens(t *testing.T) {
+	h := forwardauth.New(forwardauth.Options{Gate: &gate.Gate{Asker: &fake{}, Routes: table()}, TrustedProxies: proxies(), RefuseQueryTokens: true})
+	for uri, want := range map[string]int{packages: 204, packages + "?a=1": 204, packages + "?a=1&job_token=" + good: 400, packages + "?x=" + good: 400} {
+		r := subrequest(0, "GET", uri)
+		r.Header.Set("Job-Token", good)
+		if w := ask(h, r); w.Code != want || strings.Contains(w.Body.String(), good) {
+			t.Errorf("%s: %d %s", uri, w.Code, w.Body)
+		}
+	}
+}
+
+// Caddy sends the query of the original request with the question.
+func TestQueryOfQuestion(t *testing.T) {
+	r := httptest.NewRequest("GET", "/auth?a;b&job_token="+good, nil)
+	r.Header.Set("X-Forwarded-Method", "GET")
+	r.Header.Set("X-Forwarded-Uri", packages)
+	if w := ask(doorOf(&fake{}), r); w.Code != 401 {
+		t.Errorf("%d: the token of the question was taken for that of the request", w.Code)
+	}
+}
+
 func TestTold(t *testing.T) {
 	g := &gate.Gate{Asker: &fake{answer: &authz.Decision{Reason: authz.InboundNotListed}}, Routes: table(), Tell: true}
 	h := forwardauth.New(forwardauth.Options{Gate: g, TrustedProxies: proxies()})
