@@ -66,11 +66,11 @@ func finderOf(h http.Header) finder {
 	return nil
 }
 
-// search finds the fields in the body of r and makes its body one without them. Where there are none, or none to be taken out, the body stays what
-// it was.
-func search(w http.ResponseWriter, r *http.Request, find finder, ours func(name, value string) bool) (url.Values, error) {
+// search finds the fields in the body of r, for at most so long, and makes its body one without them. Where there are none, or none to be taken out,
+// the body stays what it was.
+func search(w http.ResponseWriter, r *http.Request, within time.Duration, find finder, ours func(name, value string) bool) (url.Values, error) {
 	ctl := http.NewResponseController(w)
-	if ctl.SetReadDeadline(time.Now().Add(searchTime)) == nil {
+	if ctl.SetReadDeadline(time.Now().Add(within)) == nil {
 		defer ctl.SetReadDeadline(time.Time{})
 	}
 	body := r.Body

@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 func always(string, string) bool { return true }
@@ -47,7 +49,7 @@ func TestFields(t *testing.T) {
 		r := httptest.NewRequest("POST", "/a", io.NopCloser(strings.NewReader(c.body)))
 		r.Header.Set("Content-Type", c.kind)
 		r.ContentLength = int64(len(c.body))
-		found, err := search(httptest.NewRecorder(), r, finderOf(r.Header), always)
+		found, err := search(httptest.NewRecorder(), r, patience, finderOf(r.Header), always)
 		rest, _ := io.ReadAll(r.Body)
 		if err != nil || found.Get("token") != c.token || found.Get("job_token") != c.jobToken || string(rest) != c.rest || r.ContentLength != int64(len(c.rest)) {
 			t.Errorf("%q: %v %v, length %d\n%q, want\n%q", c.body, found, err, r.ContentLength, rest, c.rest)
@@ -63,7 +65,7 @@ func TestNotOurs(t *testing.T) {
 	} {
 		r := httptest.NewRequest("POST", "/a", strings.NewReader(body))
 		r.Header.Set("Content-Type", kind)
-		found, err := search(httptest.NewRecorder(), r, finderOf(r.Header), never)
+		found, err := search(httptest.NewRecorder(), r, patience, finderOf(r.Header), never)
 		rest, _ := io.ReadAll(r.Body)
 		if err != nil || found.Get("token") != "x" || string(rest) != body {
 			t.Errorf("%s: %v %v %q", kind, found, err, rest)
@@ -79,7 +81,7 @@ func TestSearchBound(t *testing.T) {
 	r := httptest.NewRequest("POST", "/a", body)
 	r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
 	go io.WriteString(send, front) // and nothing more for now
-	found, err := search(httptest.NewRecorder(), r, finderOf(r.Header), always)
+	found, err := search(httptest.NewRecorder(), r, patience, finderOf(r.Header), always)
 	if err != nil || found.Get("token") != "x" || r.ContentLength != -1 {
 		t.Fatal(found, err, r.ContentLength)
 	}
@@ -92,7 +94,7 @@ func TestSearchBound(t *testing.T) {
 		pad := "a=" + strings.Repeat("x", searched)
 		r := httptest.NewRequest("POST", "/a", strings.NewReader(pad+"&token=x"))
 		r.Header.Set("Content-Type", kind)
-		if _, err := search(httptest.NewRecorder(), r, finderOf(r.Header), always); err != errTooLarge {
+		if _, err := search(httptest.NewRecorder(), r, patience, finderOf(r.Header), always); err != errTooLarge {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
@@ -101,6 +103,42 @@ func TestSearchBound(t *testing.T) {
 			t.Errorf("%v is searched", h)
 		}
 	}
+}
+
+// TestSearchTime bounds how long a client may keep a search waiting, and leaves no bound on what comes after it.
+func TestSearchTime(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := search(w, r, 100*time.Millisecond, finderOf(r.Header), always); err != nil {
+			refuseBody(w, err)
+			return
+		}
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, err)
+	}))
+	defer s.Close()
+	const token = "--B\r\nContent-Disposition: form-data; name=token\r\n\r\nx\r\n--B\r\n"
+	for name, c := range map[string]struct {
+		first  string
+		status int
+	}{"nothing comes": {"", 408}, "no token comes": {"--B\r\n", 408}, "a token, and the rest late": {token, 200}} {
+		body, send := io.Pipe()
+		go func() {
+			io.WriteString(send, c.first)
+			time.Sleep(300 * time.Millisecond)
+			io.WriteString(send, "rest")
+			send.Close()
+		}()
+		resp, err := http.Post(s.URL, "multipart/form-data; boundary=B", body)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		text, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || c.status == 200 && !strings.Contains(string(text), "nil") {
+			t.Errorf("%s: %v %s", name, resp, text)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // FuzzFinders holds multipart against the standard library's reader, and wants of all that what is left has no such field any more.

@@ -32,7 +32,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	asked := gate.Request{Request: route.Request{Method: r.Method, Path: path, Query: r.URL.RawQuery}, Header: r.Header}
 	v := d.Gate.Judge(r.Context(), &asked)
 	if find := d.inBody(r, &v); find != nil {
-		asked.Form, err = search(w, r, find, func(name, value string) bool {
+		asked.Form, err = search(w, r, searchTime, find, func(name, value string) bool {
 			return name == "job_token" || v.Route.Carriers&route.Param != 0 || !d.Gate.Asker.Digest(strings.TrimSpace(value)).IsZero()
 		})
 		if err != nil {
