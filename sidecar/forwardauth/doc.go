@@ -62,9 +62,9 @@
 // the levels at which nginx writes request lines: both may hold ?job_token=. Headers with underscores stay off (the default).
 //
 // Caddy: in one route block request_header -X-Original-Method and -X-Original-Uri, forward_auth with copy_headers for the five headers above,
-// request_header -Job-Token. Do not rewrite to Jobward-Uri: Caddy encodes a path from a placeholder once more, and expands what a client has put in braces into the query. Tokens are taken
-// out of queries by uri query -job_token -token, from Caddy 2.8 on; before, they reach the service. Caddy sends the query of the request to us as
-// well (GET /auth?job_token=…): nothing between may log it.
+// request_header -Job-Token. Do not rewrite to Jobward-Uri: Caddy encodes a path from a placeholder once more, and expands what a client has put
+// into braces in the query. Tokens are taken out of queries by uri query -job_token -token, from Caddy 2.8 on; before, they reach the service.
+// Caddy sends the query of the request to us as well (GET /auth?job_token=…): nothing between may log it.
 //
 // Traefik: authResponseHeaders with the five headers and Job-Token, which is not in the answer and so is removed. It cannot take a token out of a
 // query.
