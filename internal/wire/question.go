@@ -38,7 +38,7 @@ func Digest(f *token.Format, text string) (authz.Digest, error) {
 }
 
 // ShownDigest gives the digest of a token that is shown either as its text or as its
-// digest; 32 zero bytes stand for a text that is no job token.
+// digest; 32 zero bytes stand for a text that is no job token, and [authz.Nobody] for none.
 func ShownDigest(f *token.Format, text string, digest []byte) (authz.Digest, error) {
 	switch {
 	case len(digest) == 0:
