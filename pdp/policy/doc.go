@@ -40,11 +40,11 @@
 // project and its user pass (R2 to R7, R9, R12, R14 to R16, R20), because there is none;
 // R8, R11, R13 and R19 are as above, and
 //
-//	R1   notes that no token was shown
-//	R10  a question about the job itself is refused
-//	R17  all features that the permission asks for are open to everybody
-//	R18  the permission is in the public set, with its pipelines shown, and the target is
-//	     public, or its packages are open to anybody (§8.1, §8.3, §8.7, §8.8)
+//   - R1 notes that no token was shown;
+//   - R10 refuses a question about the job itself;
+//   - R17 wants all features that the permission asks for open to everybody;
+//   - R18 wants a permission of the public set, with its pipelines shown, and a target that
+//     is public, or has its packages open to anybody (§8.1, §8.3, §8.7, §8.8).
 //
 // What is internal is not for visitors. A refusal of theirs is token_missing, whatever
 // refused it, unless no token would help (R8). An allow is allowed_open. It rests on the

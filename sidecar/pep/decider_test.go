@@ -2,7 +2,6 @@ package pep
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -466,51 +465,6 @@ func TestCheckAtLeast(t *testing.T) {
 	})
 }
 
-// A caller that has seen a revision or an epoch is not told whose token it is from before
-// that, whether the PDP minds or not.
-func TestIntrospectAtLeast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 1)
-		defer r.close(t)
-		r.ready(t)
-		p := r.pdps[0]
-		rev := p.commit(func() {}) // this Decider has not heard of it
-		for _, c := range []struct {
-			least    Least
-			careless bool
-			behind   bool
-			asked    Asked
-		}{
-			{Least{}, false, false, Asked{Applied: rev - 1, Epoch: 1}},
-			{Least{Revision: rev}, false, false, Asked{Applied: rev, Epoch: 1}},
-			{Least{Epoch: 1, EpochRevision: rev}, false, false, Asked{Applied: rev, Epoch: 1}},
-			{Least{Revision: rev + 1}, false, true, Asked{Applied: rev + 1, Epoch: 1}},
-			{Least{Revision: rev + 1}, true, true, Asked{Applied: rev + 1, Epoch: 1}},
-			{Least{Epoch: 1, EpochRevision: rev + 1}, false, true, Asked{Applied: rev + 1, Epoch: 1}},
-			{Least{Epoch: 1, EpochRevision: rev + 1}, true, true, Asked{Applied: rev + 1, Epoch: 1}},
-			{Least{Epoch: 2}, false, true, Asked{Epoch: 2}},
-			{Least{Epoch: 2, EpochRevision: 3}, false, true, Asked{Applied: 3, Epoch: 2}},
-		} {
-			p.mu.Lock()
-			p.careless = c.careless
-			p.mu.Unlock()
-			out, err := r.IntrospectAtLeast(context.Background(), digestOf("j1"), c.least)
-			var e *authz.Error
-			switch {
-			case !c.behind && (err != nil || !out.Live || out.Revision != rev):
-				t.Errorf("%+v: %+v, %v", c, out, err)
-			case c.behind && (!errors.As(err, &e) || e.Kind != authz.KindUnavailable || e.Code != CodeBehind):
-				t.Errorf("%+v: %+v, %v", c, out, err)
-			}
-			p.mu.Lock()
-			if c.asked.Generation = p.last.Generation; p.last != c.asked {
-				t.Errorf("%+v: the PDP was asked for %+v", c, p.last)
-			}
-			p.mu.Unlock()
-		}
-	})
-}
-
 // After a pause of this process the lease is over although the stream stands: the PDP is
 // asked, and nothing is cached until there is another lease (P2, L4).
 func TestLapseWithStream(t *testing.T) {
@@ -553,57 +507,5 @@ func TestErrorUnavailable(t *testing.T) {
 		if _, err := r.Introspect(context.Background(), digestOf("j1")); authz.KindOf(err) != authz.KindUnavailable {
 			t.Errorf("%v", err)
 		}
-	})
-}
-
-func visitor(target authz.ProjectID) authz.Request {
-	return authz.Request{Token: authz.Nobody, Target: authz.Target{ID: target}, Permission: "read_packages", Surface: authz.SurfaceREST}
-}
-
-// An anonymous visitor's answers are kept like any other's, for as long as the lease lives
-// and what they rest on stays, and no job's end concerns them. They are hits, and nothing
-// that reports tell of: nobody showed who they are.
-func TestVisitors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 1)
-		p := r.pdps[0]
-		open, shut := visitor(5), visitor(6)
-		p.commit(func() { p.closed[6] = true }, authz.ProjectKey(6))
-		r.want(t, open, authz.AllowedOpen, false)
-		r.want(t, shut, authz.TokenMissing, false)
-		r.want(t, ask("j1", 5), authz.AllowedListed, false)
-		p.revoke(t, "j1")
-		time.Sleep(12 * time.Hour)
-		r.want(t, open, authz.AllowedOpen, true)
-		r.want(t, shut, authz.TokenMissing, true)
-		if d := r.check(t, open); d.Job != "" || d.Source != 0 || d.User != 0 || d.Target != 5 || d.ValidFor <= 0 {
-			t.Errorf("%+v", d)
-		}
-		p.receipt(t, p.commit(func() { p.closed[5], p.closed[6] = true, false }, authz.ProjectKey(5), authz.ProjectKey(6)))
-		r.want(t, open, authz.TokenMissing, false)
-		r.want(t, shut, authz.AllowedOpen, false)
-		r.want(t, shut, authz.AllowedOpen, true)
-		p.receipt(t, p.commit(func() {}, authz.TheInstance))
-		r.want(t, shut, authz.AllowedOpen, false)
-		r.want(t, shut, authz.AllowedOpen, true)
-		r.close(t)
-		if len(p.accesses) != 0 || p.dropped != 0 {
-			t.Errorf("told of %v, %d dropped", p.accesses, p.dropped)
-		}
-		if c := r.Counters(); c.Hits != 5 || c.Reported != 0 {
-			t.Errorf("%+v", c)
-		}
-	})
-}
-
-// The entry of a visitor ends with the term that its answer bears, and is asked for again.
-func TestVisitorTerm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 1)
-		defer r.close(t)
-		r.want(t, visitor(5), authz.AllowedOpen, false)
-		time.Sleep(authz.VisitorTerm)
-		r.want(t, visitor(5), authz.AllowedOpen, false)
-		r.want(t, visitor(5), authz.AllowedOpen, true)
 	})
 }

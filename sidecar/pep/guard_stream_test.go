@@ -114,7 +114,9 @@ func (g *guarded) call(t *testing.T, token string) (answers []string, trailer me
 // that is not ends before the handler runs, with its reason where that is wanted.
 func TestGuardStream(t *testing.T) {
 	allow := authz.Decision{Allow: true, Reason: authz.AllowedListed, Job: "j", Source: 1, User: 3, Target: 2}
-	deny := func(r authz.Reason) authz.Decision { return authz.Decision{Reason: r, Source: 1, Target: 2, Job: "secret-job"} }
+	deny := func(r authz.Reason) authz.Decision {
+		return authz.Decision{Reason: r, Source: 1, Target: 2, Job: "secret-job"}
+	}
 	for _, c := range []struct {
 		name    string
 		g       guarded
