@@ -12,7 +12,7 @@
 //	routes:
 //	  # Pages that ask nothing.
 //	  - methods: [GET]
-//	    patterns: [/healthz, "/assets/*file<not *.git>"]
+//	    patterns: [/healthz, "/assets/*file<not *.git|refs>"]
 //	    open: true
 //
 //	  # A forge that names a project by two segments.
@@ -69,7 +69,8 @@
 // and not ending in .git.
 //
 // A route that shares a request with another, its own or built in, is refused at the start, with a path that both match. The built-in Git routes
-// begin with any name, so patterns such as /files/*path meet them: write /files/*path<not *.git>.
+// begin with any name, so patterns such as /files/*path meet them: write /files/*path<not *.git|refs> for GET, and
+// <not *.git|git-upload-pack|git-receive-pack> for POST.
 //
 // Bounds: a document of 1 MiB; 2000 routes with the built-in ones, each method and each reading of a pattern counted; patterns of 512 bytes, 32
 // segments, two parameters with * and three optional pieces; names and literals behind not of 64 bytes, 16 of them. Unknown fields, anchors,

@@ -120,8 +120,8 @@ func TestExtend(t *testing.T) {
 		one(pattern("/jobs/:j/log"), "project: ", "job: ':j'", "style: runner")[8:], one(pattern("/fixed/*x"), "project: =42")[8:], one(pattern("/pair/:o/:r/*x"), `project: ":o/:r"`)[8:],
 		one(pattern("/own"), "project: ", "job: own")[8:], one(pattern("/by/:id"), "query: a=b")[8:], one(pattern("/by/:id"), "query: a=c", "permission: create_package")[8:],
 	}, "")
-	document = strings.ReplaceAll(document, "/fixed/*x", "/fixed/*x<not *.git>")
-	document = strings.ReplaceAll(document, "/pair/:o/:r/*x", "/pair/:o/:r/*x<not *.git>")
+	document = strings.ReplaceAll(document, "/fixed/*x", "/fixed/*x<not *.git|refs>")
+	document = strings.ReplaceAll(document, "/pair/:o/:r/*x", "/pair/:o/:r/*x<not *.git|refs>")
 	document = strings.ReplaceAll(document, "/whole/*p", "/whole/*p/raw")
 	document = strings.ReplaceAll(document, "/plus/:u.git/*rest", "/plus/:u.git/*rest<not *.git|info>")
 	table, err := route.Extend([]byte(document))

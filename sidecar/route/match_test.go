@@ -64,7 +64,8 @@ func canonical(t testing.TB, table *route.Table, r *route.Request) {
 	if got, err := table.Match(&c); (err != nil || got != m) && len(c.Path) <= route.MaxPath {
 		t.Fatalf("%q is %+v, and encoded again %q it is %+v, %v", r.Path, m, c.Path, got, err)
 	}
-	if m.Route.Surface.String() == "git" && !strings.HasPrefix(r.Path, "/"+m.Target.Path+".git/") {
+	if m.Route.Surface.String() == "git" && !strings.HasPrefix(r.Path, "/"+m.Target.Path+".git/") &&
+		!strings.HasPrefix(r.Path, "/"+m.Target.Path+"/") {
 		t.Fatalf("a path of Git does not begin with the project's: %q", r.Path)
 	}
 }

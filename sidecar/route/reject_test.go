@@ -15,7 +15,7 @@ func wide(t testing.TB) *route.Table {
 	t.Helper()
 	table, err := route.Extend([]byte(`routes:
   - methods: [GET]
-    patterns: ["/", "/:first<encoded, not api>(/)", "/:first<encoded, not api>/*rest<encoded, not *.git>(/)"]
+    patterns: ["/", "/:first<encoded, not api>(/)", "/:first<encoded, not api>/*rest<encoded, not *.git|refs>(/)"]
     open: true
 `))
 	if err != nil {
