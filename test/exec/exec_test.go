@@ -1,3 +1,5 @@
+//go:build linux
+
 package exec
 
 import (
@@ -135,6 +137,14 @@ i=0; while [ $i -lt 2000 ]; do echo "out $i $CI_JOB_TOKEN"; echo "err $i $CI_JOB
 	}
 	if !p.Out.Has("plain [MASKED]\n") || !p.Log.Has("to stderr [MASKED]\n") {
 		t.Errorf("%.300s", p.Out.String())
+	}
+}
+
+// TestLastWords: what was held back because a secret might have begun comes at the end.
+func TestLastWords(t *testing.T) {
+	r := newRig(t)
+	if p := r.launch(r.newJob(), "printf 'it ends in jobt'; printf 'and so jo' >&2", "-q"); p.End() != 0 || p.Out.String() != "it ends in jobt" || p.Log.String() != "and so jo" {
+		t.Errorf("%q %q", &p.Out, &p.Log)
 	}
 }
 

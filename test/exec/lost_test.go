@@ -1,14 +1,15 @@
+//go:build linux
+
 package exec
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"context"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/test/programs"
@@ -31,9 +32,18 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.gone(pid)
+	// The heartbeats of another run on this machine are not this one's.
+	other := r.launch("other", "echo ready; while [ ! -e go ]; do sleep 0.05; done", "--heartbeat", "1s")
+	other.Says("ready")
 	programs.Eventually(t, "the token's death", func() bool { return !r.job("killed").GetLive() })
 	if got := r.job("killed").GetReason(); got != jobwardv1.Reason_REASON_HEARTBEAT_LAPSED {
 		t.Errorf("it died of %v", got)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := other.End(); code != 0 {
+		t.Errorf("the other ended with %d: %s", code, &other.Log)
 	}
 }
 
