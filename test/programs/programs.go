@@ -84,12 +84,14 @@ type Process struct {
 	Done chan struct{}
 }
 
-// Launch starts a program in a directory, with nothing of ours in its environment but env. It is killed with the test.
+// Launch starts a program in a directory, with nothing of ours in its environment but env. It and its children are killed with the test.
 func Launch(t *testing.T, dir string, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := &Process{t: t, Cmd: exec.Command(program, args...), Done: make(chan struct{})}
 	p.Cmd.Dir, p.Cmd.Stdout, p.Cmd.Stderr = dir, &p.Out, &p.Log
 	p.Cmd.Env = Environ(env...)
+	// A group of its own, so that its children end with it, and do not keep its output open.
+	p.Cmd.SysProcAttr, p.Cmd.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, 5*time.Second
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +100,7 @@ func Launch(t *testing.T, dir string, env []string, program string, args ...stri
 		close(p.Done)
 	}()
 	t.Cleanup(func() {
-		p.Cmd.Process.Kill() // unless it has ended
+		syscall.Kill(-p.Cmd.Process.Pid, syscall.SIGKILL) // unless all have ended
 		<-p.Done
 	})
 	return p
