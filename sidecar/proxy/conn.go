@@ -34,6 +34,17 @@ func breakOff(w http.ResponseWriter, r *http.Request) {
 }
 
 // wake ends a Read of the client's body that waits, and leaves the way of the answer open.
-func wake(w http.ResponseWriter) { http.NewResponseController(w).SetReadDeadline(past) }
+func wake(w http.ResponseWriter) error { return http.NewResponseController(w).SetReadDeadline(past) }
+
+// leftTime is what a client has to send what is left of a body that nobody wants any more, up to 256 KiB, before its connection is closed.
+const leftTime = 2 * time.Second
+
+// hurry bounds by leftTime how long the server reads on after the handler: it would wait for ever for a client that sends no more, with an answer
+// that it has not sent yet.
+func hurry(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftTime))
+	}
+}
 
 var past = time.Unix(1, 0)

@@ -29,6 +29,9 @@
 //
 // Refused with 400 are request lines with anything but a path (absolute URLs, *), paths that begin with two slashes, CONNECT and TRACE. A service that cannot be reached is 502, with words.
 //
+// Clients may be slow: nothing bounds how long a body takes, in either direction. Bounded are headers (by the server that the door is in), the search
+// below, and what comes of an upload after its answer.
+//
 // # Tokens in a body
 //
 // Only on routes that take a token as a parameter, and only when the request showed none elsewhere, the body is searched for the fields token and

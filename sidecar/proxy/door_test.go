@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -191,6 +192,41 @@ func TestDenials(t *testing.T) {
 		if resp, got := h.do("HEAD", c.path, nil, headers...); c.method == "GET" && (resp == nil || got != "" || c.status < 404 && resp.StatusCode != c.status) {
 			t.Errorf("%s: HEAD gives %v", name, resp)
 		}
+	}
+}
+
+// TestLeft has clients announce a body and not send it. They get their answer all the same, from the door or from the service, and are let go.
+func TestLeft(t *testing.T) {
+	h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != "PUT" {
+			t.Errorf("what is left of a body is taken for the request %s %s", r.Method, r.RequestURI)
+		}
+		http.NewResponseController(w).EnableFullDuplex() // else this server, too, waits for the rest
+		http.Error(w, "full", http.StatusInsufficientStorage)
+	})
+	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
+	for name, c := range map[string]struct {
+		project authz.ProjectID
+		status  int
+	}{"refused by the door": {peptest.Closed, 404}, "refused by the service": {peptest.App, 507}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", h.front.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nJob-Token: %s\r\nContent-Length: 1000\r\n\r\nsome", packageOf(c.project), token)
+			late := time.AfterFunc(2500*time.Millisecond, func() {
+				fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nJob-Token: %s\r\nConnection: close\r\n\r\n", packageOf(peptest.App), token)
+			})
+			defer late.Stop()
+			all, err := io.ReadAll(conn)
+			if want := fmt.Sprintf("HTTP/1.1 %d ", c.status); err != nil || !strings.HasPrefix(string(all), want) || !strings.Contains(string(all), "\r\nConnection: close\r\n") {
+				t.Errorf("%v, %q", err, all)
+			}
+		})
 	}
 }
 

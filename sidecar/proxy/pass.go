@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/jobward/jobward/sidecar/gate"
@@ -43,6 +44,7 @@ type transit struct {
 	watch   *Watch
 	path    string
 	in      *http.Request // as the server made it: trailers come into this one
+	body    *upload       // nil without a body
 	sent    bool          // the answer's status has left; guarded by unlessCut
 	broken  atomic.Bool   // the client's body ended before its end
 	outcome Outcome
@@ -72,6 +74,7 @@ func (u *Upstream) Serve(w http.ResponseWriter, r *http.Request, p Passage, done
 			wake(w)
 		}
 	})
+	defer hurry(w, r)
 	defer func() {
 		t.watch.Close()
 		if t.watch.Cut() {
@@ -87,9 +90,11 @@ func (u *Upstream) Serve(w http.ResponseWriter, r *http.Request, p Passage, done
 	}
 	r = r.WithContext(context.WithValue(t.watch.Context(), transitKey{}, t))
 	if r.Body != nil && r.ContentLength != 0 {
-		r.Body = &upload{t.watch.Reader(r.Body), t, nil}
+		t.body = &upload{ReadCloser: t.watch.Reader(r.Body), transit: t}
+		r.Body = t.body
+		defer t.body.finish(w) // before hurry
 	}
-	u.proxy.ServeHTTP(&answer{w, t}, r)
+	u.proxy.ServeHTTP(&answer{ResponseWriter: w, transit: t}, r)
 }
 
 // rewrite makes of a client's request the one for the service. Headers that belong to one connection are gone already.
@@ -126,12 +131,35 @@ type upload struct {
 	io.ReadCloser
 	transit *transit
 	trailer http.Header // of the request to the service; its names are those announced
+	ended   atomic.Bool // it was read to its end
+
+	mu   sync.Mutex // held by a Read
+	over atomic.Bool
+}
+
+var errOver = errors.New("the request was answered")
+
+// finish waits until nobody reads any more, which net/http's transport may do after the answer: the server must have the connection for itself.
+func (b *upload) finish(w http.ResponseWriter) {
+	b.over.Store(true)
+	b.transit.watch.Close() // a question may wait
+	if b.ended.Load() || wake(w) != nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 }
 
 // Read implements io.Reader.
 func (b *upload) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over.Load() {
+		return 0, errOver
+	}
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
+		b.ended.Store(true)
 		for name := range b.trailer {
 			b.trailer[name] = b.transit.in.Trailer[name]
 		}
@@ -145,6 +173,7 @@ func (b *upload) Read(p []byte) (int, error) {
 type answer struct {
 	http.ResponseWriter
 	transit *transit
+	refusal bool // it comes from here, and not from the service
 }
 
 // Unwrap is for http.ResponseController.
@@ -154,8 +183,12 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (a *answer) WriteHeader(status int) {
 	if status < 200 {
 		cleanAnswer(a.Header())
-	} else if !a.transit.watch.unlessCut(func() { a.transit.sent = true }) {
+	} else if !a.refusal && !a.transit.watch.unlessCut(func() { a.transit.sent = true }) {
 		panic(http.ErrAbortHandler)
+	}
+	if b := a.transit.body; status >= 200 && b != nil && !b.ended.Load() && a.transit.in.ProtoMajor == 1 {
+		// With full duplex the server would take what is left of the body for the next request, if it comes late.
+		a.Header().Set("Connection", "close")
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
@@ -203,8 +236,8 @@ func (u *Upstream) failed(w http.ResponseWriter, r *http.Request, err error) {
 		if t.Refuse == nil || t.sent {
 			panic(http.ErrAbortHandler)
 		}
-		raw := w.(*answer).ResponseWriter // nothing of the service's goes through any more
-		t.Refuse(raw)
+		w.(*answer).refusal = true // nothing of the service's goes through any more
+		t.Refuse(w)
 		return
 	case r.Context().Err() != nil || t.broken.Load():
 		panic(http.ErrAbortHandler) // the client has gone, or sent what is no body
