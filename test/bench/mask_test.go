@@ -35,7 +35,7 @@ func BenchmarkMask(b *testing.B) {
 		name string
 		text []byte
 	}{{"clean", buildLog(nil)}, {"secrets", buildLog(phrases)}} {
-		speed := 0.0
+		speed, theirs := 0.0, 0.0
 		b.Run(c.name+"/copy", func(b *testing.B) {
 			to := make([]byte, maskText)
 			through(b, c.text, func() io.WriteCloser { return &copier{to: to} })
@@ -44,7 +44,9 @@ func BenchmarkMask(b *testing.B) {
 			speed = through(b, c.text, func() io.WriteCloser { return set.Writer(io.Discard) })
 		})
 		b.Run(c.name+"/gitlab-runner", func(b *testing.B) {
-			theirs := runnersMasker(b, phrases, c.text)
+			if theirs == 0 { // the benchmark calls this again and again, to find out how long it takes
+				theirs = runnersMasker(b, phrases, c.text)
+			}
 			b.ReportMetric(theirs, "MB/cpu-s")
 			b.ReportMetric(speed/theirs, "mask/gitlab-runner")
 		})
