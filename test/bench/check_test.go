@@ -93,6 +93,10 @@ func (e empty) CheckStream(s jobwardv1.DecisionService_CheckStreamServer) error 
 }
 
 func serveEmpty(ctx context.Context, addr string) {
+	if path, ok := strings.CutPrefix(addr, "http:"); ok {
+		serveEmptyWeb(ctx, path)
+		return
+	}
 	e := empty{answer: &jobwardv1.CheckResponse{}}
 	network, at, _ := strings.Cut(addr, ":")
 	l, err := net.Listen(network, at)
