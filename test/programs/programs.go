@@ -39,7 +39,7 @@ func Be() {
 }
 
 // Dir gives a new directory with this test binary under the names.
-func Dir(t *testing.T, names ...string) string {
+func Dir(t testing.TB, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	self, err := os.Executable()
@@ -54,7 +54,7 @@ func Dir(t *testing.T, names ...string) string {
 	return dir
 }
 
-func copyFile(t *testing.T, from, to string) {
+func copyFile(t testing.TB, from, to string) {
 	t.Helper()
 	in, err := os.Open(from)
 	if err != nil {
@@ -75,7 +75,7 @@ func copyFile(t *testing.T, from, to string) {
 
 // Process is a program that runs.
 type Process struct {
-	t *testing.T
+	t testing.TB
 	// Cmd is how it was started.
 	Cmd *exec.Cmd
 	// Out and Log are what it wrote to standard output and standard error.
@@ -85,7 +85,7 @@ type Process struct {
 }
 
 // Launch starts a program in a directory, with nothing of ours in its environment but env. It and its children are killed with the test.
-func Launch(t *testing.T, dir string, env []string, program string, args ...string) *Process {
+func Launch(t testing.TB, dir string, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := &Process{t: t, Cmd: exec.Command(program, args...), Done: make(chan struct{})}
 	p.Cmd.Dir, p.Cmd.Stdout, p.Cmd.Stderr = dir, &p.Out, &p.Log
@@ -145,7 +145,7 @@ func (p *Process) End() int {
 }
 
 // Eventually waits until ok.
-func Eventually(t *testing.T, what string, ok func() bool) {
+func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -155,7 +155,7 @@ func Eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // Missing skips a test whose real component is not on this machine. Under .ci/run, which installs all of them, it fails.
-func Missing(t *testing.T, what string) {
+func Missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("JOBWARD_CI") != "" {
 		t.Fatalf("%s is missing, and .ci/run should have installed it", what)
@@ -164,7 +164,7 @@ func Missing(t *testing.T, what string) {
 }
 
 // Find gives the path of a program of the machine, which may be where only root looks; without it the test is [Missing] it.
-func Find(t *testing.T, name string) string {
+func Find(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {

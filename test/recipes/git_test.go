@@ -27,10 +27,12 @@ type gitServer struct {
 	url  string // https://localhost:PORT
 	home string // of the git client
 	repo string // folder of the bare repositories
-	logs string
+	// unguarded is where the same server asks nobody, for what the question costs.
+	unguarded string
+	logs      string
 }
 
-func startGit(t *testing.T) *gitServer {
+func startGit(t testing.TB) *gitServer {
 	t.Helper()
 	nginx, fcgiwrap := programs.Find(t, "nginx"), programs.Find(t, "fcgiwrap")
 	programs.Find(t, "git")
@@ -55,19 +57,23 @@ func startGit(t *testing.T) *gitServer {
 	socket := filepath.Join(r.dir, "fcgi")
 	write(t, filepath.Join(r.dir, "jobward.inc"), recipe(t, "nginx/jobward.inc", [2]string{"127.0.0.1:7432", door}))
 	write(t, filepath.Join(r.dir, "log.inc"), recipe(t, "nginx/log.inc"))
-	write(t, filepath.Join(r.dir, "git.conf"), recipe(t, "nginx/git.conf",
+	conf := recipe(t, "nginx/git.conf",
 		[2]string{"/etc/nginx/tls/git.example.com.pem", cert}, [2]string{"/etc/nginx/tls/git.example.com.key", key},
 		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")}, [2]string{"/etc/nginx/log.inc;", filepath.Join(r.dir, "log.inc;")},
 		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name git.example.com", "server_name localhost"},
-		[2]string{"/var/log/nginx", g.logs}, [2]string{"/srv/git;", g.repo + ";"}, [2]string{"unix:/run/fcgiwrap.socket", "unix:" + socket}))
-	launchNginx(t, r, nginx, "git.conf")
+		[2]string{"/var/log/nginx", g.logs}, [2]string{"/srv/git;", g.repo + ";"}, [2]string{"unix:/run/fcgiwrap.socket", "unix:" + socket})
+	write(t, filepath.Join(r.dir, "git.conf"), conf)
+	other := freeAddress(t)
+	g.unguarded = "https://localhost:" + other[strings.LastIndexByte(other, ':')+1:]
+	write(t, filepath.Join(r.dir, "unguarded.conf"), unguardedConf(conf, listen, other))
+	launchNginx(t, r, nginx, "git.conf", "unguarded.conf")
 	programs.Launch(t, r.dir, []string{"HOME=" + g.home}, fcgiwrap, "-c", "4", "-s", "unix:"+socket)
 	waitFor(t, socket, listen)
 	return g
 }
 
 // launchNginx starts nginx as its user would, with the recipe's file in its http block.
-func launchNginx(t *testing.T, r *rig, nginx string, files ...string) {
+func launchNginx(t testing.TB, r *rig, nginx string, files ...string) {
 	t.Helper()
 	user := ""
 	if os.Geteuid() == 0 {
@@ -92,14 +98,19 @@ func launchNginx(t *testing.T, r *rig, nginx string, files ...string) {
 	})
 }
 
-// repository makes a bare one with a commit.
-func (g *gitServer) repository(project string) {
+// repository makes a bare one with a commit, which has a file with the content where there is one.
+func (g *gitServer) repository(project string, content ...[]byte) {
 	g.t.Helper()
 	dir := filepath.Join(g.repo, project+".git")
 	work := filepath.Join(g.dir, "work")
+	os.RemoveAll(dir)
+	for _, c := range content {
+		write(g.t, filepath.Join(work, "file"), string(c))
+	}
 	for _, c := range [][]string{
 		{"init", "-q", "--bare", "-b", "main", dir},
 		{"init", "-q", "-b", "main", work},
+		{"-C", work, "add", "."},
 		{"-C", work, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", project},
 		{"-C", work, "push", "-q", dir, "main"},
 		{"-C", dir, "config", "http.receivepack", "true"},

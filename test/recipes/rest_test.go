@@ -29,7 +29,7 @@ type service struct {
 	whose string // the identity headers of the newest request
 }
 
-func startService(t *testing.T) *service {
+func startService(t testing.TB) *service {
 	s := &service{files: map[string][]byte{}}
 	server := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(server.Close)
@@ -76,7 +76,7 @@ func (s *service) seen() string {
 // restDoor is a proxy before the service, as curl sees it.
 type restDoor struct {
 	*rig
-	t       *testing.T
+	t       testing.TB
 	url     string
 	ca      string
 	service *service

@@ -31,14 +31,14 @@ const (
 
 // rig is a PDP and a sidecar.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string // short, since there are sockets in it
 	conn    *grpc.ClientConn
 	sidecar *programs.Process
 }
 
 // start starts both; the sidecar with these settings beside those of the rig.
-func start(t *testing.T, sidecar ...string) *rig {
+func start(t testing.TB, sidecar ...string) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "recipe")
 	if err != nil {
@@ -94,7 +94,7 @@ func (r *rig) revoke(job string, how jobwardv1.Outcome) {
 }
 
 // freeAddress is one on loopback that nobody has now.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,7 +105,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // recipe gives a file of deploy/ with what its reader has to change changed: each pair is a text, which must be there, and what takes its place.
-func recipe(t *testing.T, file string, changes ...[2]string) string {
+func recipe(t testing.TB, file string, changes ...[2]string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("../../deploy", file))
 	if err != nil {
@@ -121,7 +121,7 @@ func recipe(t *testing.T, file string, changes ...[2]string) string {
 	return text
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func write(t *testing.T, path, text string) {
 }
 
 // wantWithout fails when a token stands in any of the files or texts.
-func wantWithout(t *testing.T, token string, in map[string]string) {
+func wantWithout(t testing.TB, token string, in map[string]string) {
 	t.Helper()
 	for name, text := range in {
 		if i := strings.Index(text, token[len(token)-24:]); i >= 0 {
@@ -141,7 +141,7 @@ func wantWithout(t *testing.T, token string, in map[string]string) {
 	}
 }
 
-func read(t *testing.T, path string) string {
+func read(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -151,7 +151,7 @@ func read(t *testing.T, path string) string {
 }
 
 // waitFor waits until somebody listens at each place, a path or host:port.
-func waitFor(t *testing.T, places ...string) {
+func waitFor(t testing.TB, places ...string) {
 	t.Helper()
 	for _, at := range places {
 		network := "tcp"
