@@ -109,6 +109,9 @@ type Config struct {
 	// TrustedProxies are the addresses, or ranges of addresses, of the proxies that may ask at http-addr, and whose X-Forwarded headers proxy-addr
 	// believes and passes on. X-Forwarded headers of others are replaced.
 	TrustedProxies []string `default:"127.0.0.0/8,::1" placeholder:"CIDR" group:"HTTP doors" help:"Addresses of proxies that may ask at http-addr and are believed, several with commas."`
+	// RefuseQueryTokens refuses with 400, at http-addr, what would be allowed by a job token in the query: for a proxy that cannot take it out before it
+	// passes the request on, as Caddy before 2.8 and Traefik cannot.
+	RefuseQueryTokens bool `group:"HTTP doors" help:"Refuse job tokens in queries at http-addr."`
 	// TellReason puts the reason of a refusal into the header Jobward-Reason. It tells whoever has a job token more than the answer does, such as that a
 	// project exists.
 	TellReason bool `group:"HTTP doors" help:"Tell the reason of refusals in the header Jobward-Reason."`

@@ -110,7 +110,9 @@ func (d *daemon) forwardAuth() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return forwardauth.New(forwardauth.Options{Gate: judge, TrustedProxies: d.trusted, TrustUnix: d.development || d.TrustSocketMode}), nil
+	return forwardauth.New(forwardauth.Options{
+		Gate: judge, TrustedProxies: d.trusted, TrustUnix: d.development || d.TrustSocketMode, RefuseQueryTokens: d.RefuseQueryTokens,
+	}), nil
 }
 
 // reverseProxy makes the door that passes on.

@@ -53,8 +53,8 @@ func (d *dialect) original(h http.Header) (o original, no *refusal) {
 		return o, bad("The request has more than one Authorization.")
 	}
 	for name := range h {
-		if name != "" && name[0] == 'J' && gate.Disguised(name) {
-			return o, bad("The request has a header that could be taken for one of ours.")
+		if name != "" && (name[0] == 'J' || name[0] == 'X') && gate.Disguised(name) {
+			return o, bad("The request has a header that could be taken for one of ours, or for one that asks for another request.")
 		}
 	}
 	o.uri = uris[0]

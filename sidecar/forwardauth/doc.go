@@ -12,7 +12,7 @@
 // begins with a slash: all three proxies give the path and query only, also of a request line with a whole URL in it. Refused with 400 are
 // a header that is missing or there twice, an unknown form of method, a URI with a fragment, a space or a control character, the headers of both
 // dialects where they differ (a client's, that the proxy has not taken away), more than one Authorization, and our own headers in a spelling
-// that the proxy would not take away (Jobward_Job). A URI above 8 KiB is refused with 414.
+// that the proxy would not take away (Jobward_Job), and X_HTTP_Method_Override and its kind. A URI above 8 KiB is refused with 414.
 //
 // Nobody is believed but Options.TrustedProxies: anybody who can set these headers chooses what is judged. Traefik must not be told to trust
 // X-Forwarded-* of its clients, and must not be told to keep the method of the request (preserveRequestMethod) or its body.
@@ -61,10 +61,12 @@
 // $jobward_message. The access log must not contain $request, $request_uri or $args (use $jobward_uri), and the error log must be kept above
 // the levels at which nginx writes request lines: both may hold ?job_token=. Headers with underscores stay off (the default).
 //
-// Caddy: in one route block request_header -X-Original-Method and -X-Original-Uri, forward_auth with copy_headers for the five headers above,
-// request_header -Job-Token. Do not rewrite to Jobward-Uri: Caddy encodes a path from a placeholder once more, and expands what a client has put
-// into braces in the query. Tokens are taken out of queries by uri query -job_token -token, from Caddy 2.8 on; before, they reach the service.
-// Caddy sends the query of the request to us as well (GET /auth?job_token=…): nothing between may log it.
+// Caddy: in one route block request_header -Connection (what it names would be dropped from the question, and from what is passed on),
+// request_header -X-Original-Method and -X-Original-Uri, forward_auth with copy_headers for the five headers above, request_header -Job-Token. Do
+// not rewrite to Jobward-Uri: Caddy encodes a path from a placeholder once more, and expands what a client has put into braces in the query. And do
+// not take tokens out with uri replace, which replaces the same text in the path: another path would be served than was judged. From Caddy 2.8 on
+// they are taken out of queries by uri query -job_token -token; before, set Options.RefuseQueryTokens. Caddy sends the query of the request to us
+// as well (GET /auth?job_token=…): nothing between may log it.
 //
 // Traefik: authResponseHeaders with the five headers and Job-Token, which is not in the answer and so is removed. It cannot take a token out of a
 // query.

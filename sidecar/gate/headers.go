@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,9 +22,10 @@ func Stripped(name string) bool {
 	return folds(name, "job-token", false) || folds(name, "jobward-", true)
 }
 
-// Disguised reports whether a header is one that [Stripped] names, in a spelling that a proxy would not take away by its proper name.
+// Disguised reports whether a header is one that [Stripped] names, or that asks for another request than is judged, in a spelling by which it would be
+// overlooked: a proxy takes away what has the proper name, and services of CGI's kind take one for the other.
 func Disguised(name string) bool {
-	return strings.ContainsAny(name, "_.") && Stripped(name)
+	return strings.ContainsAny(name, "_.") && (Stripped(name) || slices.ContainsFunc(overriding[:], func(o string) bool { return folds(name, o, false) }))
 }
 
 func folds(name, to string, prefix bool) bool {
@@ -38,7 +40,11 @@ func folds(name, to string, prefix bool) bool {
 		case 'A' <= c && c <= 'Z':
 			c += 'a' - 'A'
 		}
-		if c != to[i] {
+		t := to[i]
+		if 'A' <= t && t <= 'Z' {
+			t += 'a' - 'A'
+		}
+		if c != t {
 			return false
 		}
 	}

@@ -52,7 +52,7 @@ func TestQuery(t *testing.T) {
 func TestStripped(t *testing.T) {
 	for name, want := range map[string][2]bool{
 		"Job-Token": {true, false}, "JOB_TOKEN": {true, true}, "job.token": {true, true}, "Jobward-Job": {true, false}, "Jobward_Job": {true, true},
-		"jobward-user": {true, false}, "Jobward-Any_thing": {true, true}, "Jobward": {}, "Job-Tokens": {}, "X-Job-Token": {}, "Jobwarden-X": {}, "": {}, "Job": {},
+		"jobward-user": {true, false}, "Jobward-Any_thing": {true, true}, "X_HTTP_Method_Override": {false, true}, "x-original_url": {false, true}, "X-Http-Method": {}, "X_Request_Id": {}, "Jobward": {}, "Job-Tokens": {}, "X-Job-Token": {}, "Jobwarden-X": {}, "": {}, "Job": {},
 	} {
 		if got := [2]bool{Stripped(name), Disguised(name)}; got != want {
 			t.Errorf("%q: stripped, disguised %v, want %v", name, got, want)

@@ -81,6 +81,7 @@ type restDoor struct {
 	ca      string
 	service *service
 	logs    map[string]string // files
+	inQuery string            // the status of what a token in the query would allow
 }
 
 // curl gives the status and the body.
@@ -132,8 +133,8 @@ func (d *restDoor) all(bodies bool) {
 		t.Errorf("the service was told %q, want %q", got, want)
 	}
 	for name, args := range map[string][]string{
-		"header": {"--header", "JOB-TOKEN: " + token, path(listed)}, "parameter": {path(listed) + "?x=1&job_token=" + token + "&y=2"},
-		"basic": {"--user", "gitlab-ci-token:" + token, path(listed)}, "bearer": {"--header", "Authorization: Bearer " + token, path(listed)},
+		"header": {"--header", "JOB-TOKEN: " + token, path(listed)},
+		"basic":  {"--user", "gitlab-ci-token:" + token, path(listed)}, "bearer": {"--header", "Authorization: Bearer " + token, path(listed)},
 		"path id":     {"--header", "JOB-TOKEN: " + token, path("acme%2Fplatform%2Fapi")},
 		"forged":      {"--header", "JOB-TOKEN: " + token, "--header", "Jobward-User: 101", path(listed)},
 		"case of url": {"--header", "job-token: " + token, path(listed)},
@@ -143,6 +144,7 @@ func (d *restDoor) all(bodies bool) {
 			t.Errorf("%s: the service was told %q", name, got)
 		}
 	}
+	d.want("parameter", d.inQuery, path(listed)+"?x=1&job_token="+token+"&y=2")
 	disguised, body := d.curl("--header", "JOB-TOKEN: "+token, "--header", "Jobward_User: 101", path(listed))
 	if who := d.service.identity(); disguised != "400" && !strings.HasSuffix(who, "of 11 by 102") {
 		t.Errorf("disguised: %s %s; the service was told %q", disguised, body, who)
@@ -163,7 +165,7 @@ func (d *restDoor) all(bodies bool) {
 	}
 
 	// The seed's own examples, verbatim but for the host and the project.
-	d.want("artifacts", "200", "--location", "https://gitlab.example.com/api/v4/projects/11/jobs/artifacts/main/download?job=test&job_token="+token)
+	d.want("artifacts", d.inQuery, "--location", "https://gitlab.example.com/api/v4/projects/11/jobs/artifacts/main/download?job=test&job_token="+token)
 	if bodies {
 		d.want("trigger", "201", "--request", "POST", "--form", "token="+token, "--form", "ref=master", "https://gitlab.example.com/api/v4/projects/11/trigger/pipeline")
 		body := d.want("trigger elsewhere", "404", "--request", "POST", "--form", "token="+token, "--form", "ref=master", "https://gitlab.example.com/api/v4/projects/16/trigger/pipeline")
@@ -205,22 +207,25 @@ func TestNginxREST(t *testing.T) {
 	waitFor(t, listen)
 	_, port, _ := net.SplitHostPort(listen)
 	d := &restDoor{r, t, "https://localhost:" + port, authority.File, s, map[string]string{
-		"nginx's access log": filepath.Join(logs, "rest.access.log"), "nginx's error log": filepath.Join(logs, "rest.error.log")}}
+		"nginx's access log": filepath.Join(logs, "rest.access.log"), "nginx's error log": filepath.Join(logs, "rest.error.log")}, "200"}
 	d.all(false)
 }
 
-func TestCaddy(t *testing.T) {
+func TestCaddy(t *testing.T) { startCaddy(t).all(false) }
+
+// startCaddy starts Caddy with its recipe, and all that it needs.
+func startCaddy(t testing.TB) *restDoor {
+	t.Helper()
 	caddy := programs.Find(t, "caddy")
 	programs.Find(t, "curl")
 	door, listen := freeAddress(t), freeAddress(t)
-	r, s := start(t, "--http-addr="+door), startService(t)
+	r, s := start(t, "--http-addr="+door, "--refuse-query-tokens"), startService(t)
 	write(t, filepath.Join(r.dir, "Caddyfile"), "{\n\tadmin off\n\tauto_https off\n}\n"+recipe(t, "caddy/Caddyfile",
 		[2]string{"\npackages.example.com {", "\nhttp://localhost:" + listen[strings.LastIndexByte(listen, ':')+1:] + " {"},
 		[2]string{"forward_auth 127.0.0.1:7432", "forward_auth " + door}, [2]string{"\treverse_proxy 127.0.0.1:8080", "\treverse_proxy " + s.at}))
 	programs.Launch(t, r.dir, []string{"HOME=" + r.dir, "XDG_DATA_HOME=" + r.dir, "XDG_CONFIG_HOME=" + r.dir}, caddy, "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	waitFor(t, listen)
-	d := &restDoor{r, t, "http://" + strings.Replace(listen, "127.0.0.1", "localhost", 1), "", s, nil}
-	d.all(false)
+	return &restDoor{r, t, "http://" + strings.Replace(listen, "127.0.0.1", "localhost", 1), "", s, nil, "400"}
 }
 
 func TestReverseProxyMode(t *testing.T) {
@@ -228,6 +233,6 @@ func TestReverseProxyMode(t *testing.T) {
 	s := startService(t)
 	listen := freeAddress(t)
 	r := start(t, "--proxy-addr="+listen, "--proxy-to=http://"+s.at)
-	d := &restDoor{r, t, "http://" + listen, "", s, nil}
+	d := &restDoor{r, t, "http://" + listen, "", s, nil, "200"}
 	d.all(true)
 }
