@@ -28,7 +28,7 @@ func TestCut(t *testing.T) {
 			door.Start()
 			defer door.Close()
 			auth := "Bearer " + r.token(alive, "repository:acme/app:pull,push")
-			client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+			client := &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}
 			defer client.CloseIdleConnections()
 			do := func(method, path string, body io.Reader) (*http.Response, error) {
 				req, err := http.NewRequest(method, door.URL+path, body)

@@ -128,6 +128,15 @@ func TestNames(t *testing.T) {
 	walk("")
 }
 
+// TestLongestProject has a project below another, which no PDP has: the longer name counts, even where it is refused.
+func TestLongestProject(t *testing.T) {
+	r := newRig(t)
+	r.fake.projects["acme/app/inner"] = true
+	if got := accessOf(t, r.token(alive, "repository:acme/app/inner/image:pull", "repository:acme/app/image:pull")); got != "repository:acme/app/image:pull" {
+		t.Error(got)
+	}
+}
+
 func TestPrefixes(t *testing.T) {
 	for name, want := range map[string]string{"a": "[]", "a/b": "[a/b]", "a/b/c/d": "[a/b/c/d a/b/c a/b]"} {
 		if got := fmt.Sprint(prefixes(name)); got != want {

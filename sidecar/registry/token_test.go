@@ -218,6 +218,35 @@ func TestKeysChange(t *testing.T) {
 	}
 }
 
+// TestReplicaGone takes the certificate of another signer out of the file: its tokens are gone at once, remembered or not.
+func TestReplicaGone(t *testing.T) {
+	r, other := newRig(t), newRig(t)
+	path := filepath.Join(r.dir, CertFile)
+	alone, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := os.ReadFile(filepath.Join(other.dir, CertFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := "Bearer " + other.token(alive, "repository:acme/app:pull")
+	for _, step := range []struct {
+		file []byte
+		want int
+	}{{alone, 401}, {append(append([]byte{}, alone...), theirs...), 200}, {alone, 401}} {
+		if err := os.WriteFile(path, step.file, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.load()
+		for range 2 {
+			if code := r.do("GET", "/v2/acme/app/manifests/x", "", "Authorization", token).Code; code != step.want {
+				t.Errorf("with %d bytes of certificates: %d, want %d", len(step.file), code, step.want)
+			}
+		}
+	}
+}
+
 // stripOthers leaves nothing but the first certificate in the file.
 func stripOthers(t *testing.T, dir string) {
 	t.Helper()
