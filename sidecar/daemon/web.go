@@ -85,7 +85,7 @@ func (d *daemon) serveWebs() error {
 		if err != nil {
 			return err
 		}
-		d.serveWeb(d.http, h)
+		d.serveWeb(d.http, bodiless(h))
 	}
 	if d.proxy != nil {
 		h, err := d.reverseProxy()
@@ -99,7 +99,7 @@ func (d *daemon) serveWebs() error {
 		if err != nil {
 			return err
 		}
-		d.serveWeb(d.registry, h)
+		d.serveWeb(d.registry, bodiless(h))
 	}
 	return nil
 }
@@ -139,6 +139,7 @@ func (d *daemon) serveWeb(w *web, h http.Handler) {
 		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			w.running.RLock()
 			defer w.running.RUnlock()
+			defer proxy.Hurry(rw, r)
 			h.ServeHTTP(rw, r)
 		}),
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn), ConnContext: proxy.ConnContext, DisableGeneralOptionsHandler: true,
@@ -154,6 +155,16 @@ func (d *daemon) serveWeb(w *web, h http.Handler) {
 		}
 	})
 	d.stops.Add(func() error { w.shutdown(0, d.log); return nil })
+}
+
+// bodiless is for doors where a GET has no body: a client that announced one and sends none cannot keep back an answer that is sent while h runs.
+func bodiless(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			proxy.Hurry(w, r)
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // shutdown lets requests under way finish within the grace, then cuts them off. A second time it does nothing.

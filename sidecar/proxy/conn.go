@@ -39,9 +39,9 @@ func wake(w http.ResponseWriter) error { return http.NewResponseController(w).Se
 // leftTime is what a client has to send what is left of a body that nobody wants any more, up to 256 KiB, before its connection is closed.
 const leftTime = 2 * time.Second
 
-// hurry bounds by leftTime how long the server reads on after the handler: it would wait for ever for a client that sends no more, with an answer
-// that it has not sent yet.
-func hurry(w http.ResponseWriter, r *http.Request) {
+// Hurry is for the end of a handler, deferred: it bounds by 2 s how long the server reads on after it. The server would wait for ever for a client that
+// announced a body and sends none, with an answer that it has not sent yet. A [Door] and an [Upstream] do it themselves.
+func Hurry(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(leftTime))
 	}

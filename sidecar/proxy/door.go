@@ -24,7 +24,7 @@ type Door struct {
 
 // ServeHTTP implements http.Handler.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer hurry(w, r)
+	defer Hurry(w, r)
 	path, err := RawPath(r)
 	if err != nil {
 		Refuse(w, http.StatusBadRequest, err.Error())

@@ -74,7 +74,7 @@ func (u *Upstream) Serve(w http.ResponseWriter, r *http.Request, p Passage, done
 			wake(w)
 		}
 	})
-	defer hurry(w, r)
+	defer Hurry(w, r)
 	defer func() {
 		t.watch.Close()
 		if t.watch.Cut() {
@@ -92,7 +92,7 @@ func (u *Upstream) Serve(w http.ResponseWriter, r *http.Request, p Passage, done
 	if r.Body != nil && r.ContentLength != 0 {
 		t.body = &upload{ReadCloser: t.watch.Reader(r.Body), transit: t}
 		r.Body = t.body
-		defer t.body.finish(w) // before hurry
+		defer t.body.finish(w) // before Hurry
 	}
 	u.proxy.ServeHTTP(&answer{ResponseWriter: w, transit: t}, r)
 }
