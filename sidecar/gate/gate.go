@@ -153,7 +153,7 @@ func (g *Gate) anonymous(ctx context.Context, r *Request, m route.Match, v *Verd
 	if err != nil {
 		return undecided(err)
 	}
-	g.Counts.decided(&d)
+	g.Counts.Decided(&d)
 	v.Reason, v.Revision = d.Reason, d.Revision
 	switch {
 	case d.Allow:
@@ -180,7 +180,7 @@ func (g *Gate) job(ctx context.Context, r *Request, m route.Match, text string, 
 	if err != nil {
 		return undecided(err)
 	}
-	g.Counts.decided(&d)
+	g.Counts.Decided(&d)
 	v.Reason, v.Revision = d.Reason, d.Revision
 	switch {
 	case d.Allow && o == NotFound:
@@ -220,7 +220,7 @@ func undecided(err error) Outcome {
 
 // finish words a verdict, counts it, and tells the log.
 func (g *Gate) finish(ctx context.Context, v *Verdict, o Outcome) {
-	g.Counts.judged(o)
+	g.Counts.Judged(o)
 	if o.allows() {
 		v.Allow, v.Reason = true, authz.ReasonNone
 		return
@@ -234,6 +234,6 @@ func (g *Gate) finish(ctx context.Context, v *Verdict, o Outcome) {
 		if v.Route != nil {
 			name = v.Route.Name
 		}
-		g.Logger.DebugContext(ctx, "refused", "outcome", o, "reason", v.Reason, "route", name, "status", v.Status)
+		g.Logger.DebugContext(ctx, "refused", "outcome", o.String(), "reason", v.Reason.String(), "route", name, "status", v.Status)
 	}
 }

@@ -32,7 +32,8 @@ type gitServer struct {
 	logs      string
 }
 
-func startGit(t testing.TB) *gitServer {
+// startGit starts it with these changes of the recipe, beside those that its reader makes.
+func startGit(t testing.TB, changes ...[2]string) *gitServer {
 	t.Helper()
 	nginx, fcgiwrap := programs.Find(t, "nginx"), programs.Find(t, "fcgiwrap")
 	programs.Find(t, "git")
@@ -57,11 +58,11 @@ func startGit(t testing.TB) *gitServer {
 	socket := filepath.Join(r.dir, "fcgi")
 	write(t, filepath.Join(r.dir, "jobward.inc"), recipe(t, "nginx/jobward.inc", [2]string{"127.0.0.1:7432", door}))
 	write(t, filepath.Join(r.dir, "log.inc"), recipe(t, "nginx/log.inc"))
-	conf := recipe(t, "nginx/git.conf",
+	conf := recipe(t, "nginx/git.conf", append(changes,
 		[2]string{"/etc/nginx/tls/git.example.com.pem", cert}, [2]string{"/etc/nginx/tls/git.example.com.key", key},
 		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")}, [2]string{"/etc/nginx/log.inc;", filepath.Join(r.dir, "log.inc;")},
 		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name git.example.com", "server_name localhost"},
-		[2]string{"/var/log/nginx", g.logs}, [2]string{"/srv/git;", g.repo + ";"}, [2]string{"unix:/run/fcgiwrap.socket", "unix:" + socket})
+		[2]string{"/var/log/nginx", g.logs}, [2]string{"/srv/git;", g.repo + ";"}, [2]string{"unix:/run/fcgiwrap.socket", "unix:" + socket})...)
 	write(t, filepath.Join(r.dir, "git.conf"), conf)
 	other := freeAddress(t)
 	g.unguarded = "https://localhost:" + other[strings.LastIndexByte(other, ':')+1:]
@@ -86,7 +87,6 @@ func launchNginx(t testing.TB, r *rig, nginx string, files ...string) {
 	for _, f := range files {
 		conf += "  include " + filepath.Join(r.dir, f) + ";\n"
 	}
-	write(t, filepath.Join(r.dir, "fastcgi_params"), read(t, "/etc/nginx/fastcgi_params"))
 	write(t, filepath.Join(r.dir, "nginx.conf"), conf+"}\n")
 	p := programs.Launch(t, r.dir, nil, nginx, "-p", r.dir+"/", "-c", "nginx.conf")
 	t.Cleanup(func() {

@@ -185,7 +185,11 @@ func (d *restDoor) all(bodies bool) {
 	wantWithout(t, token, texts)
 }
 
-func TestNginxREST(t *testing.T) {
+func TestNginxREST(t *testing.T) { startNginxREST(t).all(false) }
+
+// startNginxREST starts nginx with the recipe for a REST API, and all that it needs.
+func startNginxREST(t testing.TB) *restDoor {
+	t.Helper()
 	nginx := programs.Find(t, "nginx")
 	programs.Find(t, "curl")
 	door, listen := freeAddress(t), freeAddress(t)
@@ -206,9 +210,8 @@ func TestNginxREST(t *testing.T) {
 	launchNginx(t, r, nginx, "rest.conf")
 	waitFor(t, listen)
 	_, port, _ := net.SplitHostPort(listen)
-	d := &restDoor{r, t, "https://localhost:" + port, authority.File, s, map[string]string{
+	return &restDoor{r, t, "https://localhost:" + port, authority.File, s, map[string]string{
 		"nginx's access log": filepath.Join(logs, "rest.access.log"), "nginx's error log": filepath.Join(logs, "rest.error.log")}, "200"}
-	d.all(false)
 }
 
 func TestCaddy(t *testing.T) { startCaddy(t).all(false) }
