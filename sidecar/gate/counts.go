@@ -25,7 +25,7 @@ const (
 	numSources
 )
 
-// Counts counts the verdicts of one door. A verdict costs two additions. Nil counts nothing.
+// Counts counts the verdicts of one door: a Gate's, or of a door that judges by other means. A verdict costs two additions. Nil counts nothing.
 type Counts struct {
 	verdicts  [numOutcomes]atomic.Uint64
 	decisions [numSources][authz.NumReasons]atomic.Uint64
@@ -80,13 +80,15 @@ func set(kv ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(kv...))
 }
 
-func (c *Counts) judged(o Outcome) {
+// Judged counts one request.
+func (c *Counts) Judged(o Outcome) {
 	if c != nil {
 		c.verdicts[o].Add(1)
 	}
 }
 
-func (c *Counts) decided(d *authz.Decision) {
+// Decided counts one answer of an Asker that was no error.
+func (c *Counts) Decided(d *authz.Decision) {
 	if c == nil || int(d.Reason) >= authz.NumReasons {
 		return
 	}

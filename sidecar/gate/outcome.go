@@ -20,12 +20,13 @@ const (
 	Ambiguous                       // two different tokens
 	Overridden                      // the request asks to be taken for another one
 	Undecided                       // nobody could tell
+	BadLogin                        // what a job logged in for: it has ended, is another's, or is for less than this (package registry)
 	numOutcomes
 )
 
 var outcomes = [numOutcomes]string{
 	"allowed", "allowed_anonymous", "allowed_to_all", "passed", "no_token", "dead", "user_refused", "caller_refused", "forbidden", "not_found",
-	"unrouted", "bad_request", "ambiguous", "overridden", "undecided",
+	"unrouted", "bad_request", "ambiguous", "overridden", "undecided", "bad_login",
 }
 
 // String gives the stable snake_case name.

@@ -82,8 +82,13 @@ const warnEvery = time.Minute
 type warner struct{ last atomic.Int64 }
 
 func (l *warner) say(h *Handler, text string) {
-	now, last := h.now().UnixNano(), l.last.Load()
-	if now-last >= int64(warnEvery) && l.last.CompareAndSwap(last, now) {
+	if l.due(h) {
 		h.log.Warn(text)
 	}
+}
+
+// due reports whether it is time to say something again.
+func (l *warner) due(h *Handler) bool {
+	now, last := h.now().UnixNano(), l.last.Load()
+	return now-last >= int64(warnEvery) && l.last.CompareAndSwap(last, now)
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
 	"github.com/jobward/jobward/sidecar/pep"
 	"github.com/jobward/jobward/sidecar/proxy"
 )
@@ -37,19 +38,21 @@ func (h *Handler) find(ctx context.Context, job authz.Digest, p authz.Permission
 		d = decisions[i]
 		// A visitor is not told what exists.
 		if d.Reason != authz.TargetNotFound && d.Reason != authz.TokenMissing {
-			return all[i], d, nil
+			q = all[i]
+			break
 		}
 	}
+	h.counts.decided(&d, nil)
 	return q, d, nil
 }
 
 // deadJob is a refusal of a job token, or of the job behind a registry token.
 func deadJob(reason authz.Reason, challenge string) *refusal {
-	text := "the job token is not valid, or its job has ended"
+	text, o := "the job token is not valid, or its job has ended", gate.Dead
 	if pep.UserRefused(reason) {
-		text = "the user who caused the job may not use this service"
+		text, o = "the user who caused the job may not use this service", gate.UserRefused
 	}
-	return &refusal{http.StatusUnauthorized, codeUnauthorized, text, challenge, reason}
+	return &refusal{http.StatusUnauthorized, codeUnauthorized, text, challenge, reason, o}
 }
 
 // judge asks about the job behind a registry token whose access is enough, and gives what to ask again while the request is under way; nil for nothing.
@@ -59,6 +62,7 @@ func (h *Handler) judge(ctx context.Context, g *grant, needs []need) (again func
 			return nil, nil
 		}
 		d, live, err := h.lives(ctx, g.job)
+		h.counts.decided(&d, err)
 		if !live {
 			return nil, h.denied(d, err, g, needs)
 		}
@@ -93,7 +97,16 @@ func (h *Handler) denied(d authz.Decision, err error, g *grant, needs []need) *r
 	case err == nil && (d.Reason.Dead() || pep.UserRefused(d.Reason)):
 		return deadJob(d.Reason, h.challenge(needs, "invalid_token"))
 	case g.visitor():
-		return &refusal{http.StatusUnauthorized, codeUnauthorized, "log in as " + pep.CIUser + " with a job token", h.challenge(needs, "insufficient_scope"), d.Reason}
+		return &refusal{http.StatusUnauthorized, codeUnauthorized, "log in as " + pep.CIUser + " with a job token", h.challenge(needs, "insufficient_scope"), d.Reason, gate.NoToken}
 	}
-	return &refusal{http.StatusForbidden, codeDenied, "the job may not do this to the repository", "", d.Reason}
+	o := gate.Forbidden
+	switch {
+	case err != nil:
+		o = gate.BadRequest // a question that cannot be asked
+	case pep.OfCaller(d.Reason):
+		o = gate.CallerRefused
+	case d.Reason == authz.TargetNotFound:
+		o = gate.NotFound
+	}
+	return &refusal{http.StatusForbidden, codeDenied, "the job may not do this to the repository", "", d.Reason, o}
 }

@@ -62,8 +62,19 @@
 // storage.redirect.disable in the registry. A Location of an upload is made a path, so that it leads back here. The content type of a form is
 // replaced: registries look for mount and from in a form as well, and would find there what was not judged.
 //
+// # Metrics
+//
+//	jobward.registry.logins          by outcome: granted (all that was asked for), partly, nothing (a token that opens nothing), dead, user_refused,
+//	                                 malformed (no job's credentials), bad_request, undecided (no token can be signed, too)
+//	jobward.verdicts                 requests to /v2/, by outcome (package gate); door is Registry. no_token begins every pull: it is how clients find
+//	                                 the token endpoint. bad_login is a registry token that has ended, is another's, or is for less than this
+//	jobward.decisions                the answers that logins and requests hung on, as at the other doors
+//	jobward.passages                 what became of requests that were passed on: served, cut, failed (package proxy)
+//	jobward.registry.signing.expiry  seconds until the certificate of the key ends, or one of its chain: then no login succeeds
+//
 // # Keys that change
 //
 // The files are read again when they change. What was signed with the key before is taken until it has ended. Certificates behind the chain that are no
-// CA's are other signers, whose tokens are taken and whose keys are in the JWKS: the next one, or those of replicas.
+// CA's are other signers, whose tokens are taken and whose keys are in the JWKS: the next one, or those of replicas. From 30 days before the certificate
+// ends the log says so once a day ([Handler.Run]).
 package registry

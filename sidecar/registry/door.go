@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
 	"github.com/jobward/jobward/sidecar/pep"
 	"github.com/jobward/jobward/sidecar/proxy"
 )
@@ -51,18 +54,22 @@ type Options struct {
 	Tell bool
 	// Logger takes refusals at Debug with their reason, never with a token or a name, and what is wrong with the registry behind; nil logs nothing.
 	Logger *slog.Logger
+	// Meters takes the metrics (see the package comment); nil counts nothing.
+	Meters metric.MeterProvider
 	// Now is the wall clock; nil takes time.Now.
 	Now func() time.Time
 }
 
 // Handler is the whole door. It is safe for concurrent use.
 type Handler struct {
-	opt  Options
-	ring *ring
-	seen seen
-	log  *slog.Logger
-	now  func() time.Time
-	warn warner
+	opt    Options
+	ring   *ring
+	seen   seen
+	log    *slog.Logger
+	now    func() time.Time
+	counts counts
+	warn   warner // of the registry behind
+	unsaid warner // of logins that fail for want of a key
 }
 
 // New makes a Handler. Errors are about the options.
@@ -90,7 +97,12 @@ func New(opt Options) (*Handler, error) {
 		h.now = time.Now
 	}
 	var err error
-	h.ring, err = newRing(opt.Keys, opt.TTL, h.now)
+	if h.ring, err = newRing(opt.Keys, opt.TTL, h.now); err != nil {
+		return nil, err
+	}
+	if opt.Meters != nil {
+		err = h.counts.start(opt.Meters, h)
+	}
 	return h, err
 }
 
@@ -124,7 +136,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, err := proxy.RawPath(r)
 	switch {
 	case err != nil:
-		h.refuse(w, r, bad(err.Error()))
+		h.refuseRequest(w, r, bad(err.Error()))
 	case path == authPath:
 		h.serveAuth(w, r)
 	case path == jwksPath:
@@ -132,6 +144,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, root) || path == "/v2":
 		h.serveRegistry(w, r, path)
 	default:
-		h.refuse(w, r, &refusal{status: http.StatusNotFound, code: codeUnsupported, text: "there is a registry here at /v2/, and nothing else"})
+		h.refuseRequest(w, r, &refusal{status: http.StatusNotFound, code: codeUnsupported, outcome: gate.Unrouted, text: "there is a registry here at /v2/, and nothing else"})
 	}
 }

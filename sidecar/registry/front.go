@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/jobward/jobward/sidecar/gate"
 	"github.com/jobward/jobward/sidecar/proxy"
 )
 
@@ -15,18 +16,23 @@ func (h *Handler) serveRegistry(w http.ResponseWriter, r *http.Request, path str
 		no = noPlace // what begins with it in a registry is not what was asked about
 	}
 	if no != nil {
-		h.refuse(w, r, no)
+		h.refuseRequest(w, r, no)
 		return
 	}
 	g, no := h.grantOf(r, needs)
 	if no != nil {
-		h.refuse(w, r, no)
+		h.refuseRequest(w, r, no)
 		return
 	}
 	again, no := h.judge(r.Context(), g, needs)
 	if no != nil {
-		h.refuse(w, r, no)
+		h.refuseRequest(w, r, no)
 		return
+	}
+	if g.visitor() {
+		h.counts.gate.Judged(gate.AllowedAnonymous)
+	} else {
+		h.counts.gate.Judged(gate.Allowed)
 	}
 	p := proxy.Passage{Query: r.URL.RawQuery, Ask: again}
 	if isForm(r.Header) {
@@ -42,30 +48,30 @@ func (h *Handler) serveRegistry(w http.ResponseWriter, r *http.Request, path str
 		}
 		h.refuse(w, r, no)
 	}
-	h.opt.Registry.Serve(&answer{ResponseWriter: w, h: h, r: r}, r, p, nil)
+	h.opt.Registry.Serve(&answer{ResponseWriter: w, h: h, r: r}, r, p, h.counts.proxy.Done)
 }
 
 // grantOf finds what a request's registry token is good for.
 func (h *Handler) grantOf(r *http.Request, needs []need) (*grant, *refusal) {
-	unauthorized := func(text, why string) *refusal {
-		return &refusal{status: http.StatusUnauthorized, code: codeUnauthorized, text: text, challenge: h.challenge(needs, why)}
+	unauthorized := func(o gate.Outcome, text, why string) *refusal {
+		return &refusal{status: http.StatusUnauthorized, code: codeUnauthorized, text: text, challenge: h.challenge(needs, why), outcome: o}
 	}
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
-		return nil, unauthorized("authentication required", "")
+		return nil, unauthorized(gate.NoToken, "authentication required", "")
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") {
 		// A job token is shown to the token endpoint, and not passed on from here.
-		return nil, unauthorized("show a registry token, from the token endpoint", "")
+		return nil, unauthorized(gate.BadLogin, "show a registry token, from the token endpoint", "")
 	}
 	g, err := h.verify(token)
 	if err != nil {
-		return nil, unauthorized(err.Error(), "invalid_token")
+		return nil, unauthorized(gate.BadLogin, err.Error(), "invalid_token")
 	}
 	for _, n := range needs {
 		if !g.allows(n.name, n.access) {
-			return nil, unauthorized("requested access to the resource is denied", "insufficient_scope")
+			return nil, unauthorized(gate.BadLogin, "requested access to the resource is denied", "insufficient_scope")
 		}
 	}
 	return g, nil

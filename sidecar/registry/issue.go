@@ -37,6 +37,8 @@ type answerBody struct {
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int    `json:"expires_in"` // seconds
 	IssuedAt    string `json:"issued_at"`
+
+	outcome loginOutcome // not sent
 }
 
 // serveAuth is the token endpoint.
@@ -45,10 +47,12 @@ func (h *Handler) serveAuth(w http.ResponseWriter, r *http.Request) {
 	if no == nil {
 		var body *answerBody
 		if body, no = h.issue(r.Context(), l); no == nil {
+			h.counts.login(body.outcome)
 			say(w, http.StatusOK, body)
 			return
 		}
 	}
+	h.counts.login(loginRefused(no))
 	if no.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, POST")
 	}
@@ -124,6 +128,7 @@ func (h *Handler) issue(ctx context.Context, l *login) (*answerBody, *refusal) {
 			return nil, deadJob(authz.TokenMalformed, h.basic())
 		}
 		d, live, err := h.lives(ctx, job)
+		h.counts.decided(&d, err)
 		switch {
 		case err != nil || d.Reason == authz.LeaseLapsed:
 			return nil, undecided()
@@ -138,10 +143,15 @@ func (h *Handler) issue(ctx context.Context, l *login) (*answerBody, *refusal) {
 	}
 	text, ends, err := h.mint(job, subject, granted, now, max(min(life, left), leastLife))
 	if err != nil {
-		h.log.Error("no registry token can be signed", "error", err)
+		if h.unsaid.due(h) {
+			h.log.Error("no registry token can be signed", "error", err)
+		}
 		return nil, undecided()
 	}
-	return &answerBody{text, text, int(ends.Sub(now.Truncate(time.Second)).Seconds()), now.UTC().Format(time.RFC3339)}, nil
+	return &answerBody{
+		Token: text, AccessToken: text, ExpiresIn: int(ends.Sub(now.Truncate(time.Second)).Seconds()), IssuedAt: now.UTC().Format(time.RFC3339),
+		outcome: loginGiven(list, granted),
+	}, nil
 }
 
 // permitted gives what of the scopes a job may do, and how long the shortest of the answers holds.

@@ -44,7 +44,8 @@ type ringState struct {
 	from    *identity.Signing
 	signer  jose.Signer
 	kid     string
-	expires time.Time // of the certificate
+	expires time.Time     // of what ends first of the chain
+	life    time.Duration // of the certificate
 	keys    map[string]publicKey
 }
 
@@ -92,7 +93,8 @@ func (g *ring) get() (*ringState, error) {
 }
 
 func makeState(from *identity.Signing) (*ringState, error) {
-	s := &ringState{from: from, keys: map[string]publicKey{}, expires: from.Chain[0].NotAfter}
+	leaf := from.Chain[0]
+	s := &ringState{from: from, keys: map[string]publicKey{}, expires: leaf.NotAfter, life: leaf.NotAfter.Sub(leaf.NotBefore)}
 	algorithm := algorithmOf(from.Key.Public())
 	s.kid = kidOf(from.Key.Public())
 	s.keys[s.kid] = publicKey{key: from.Key.Public(), algorithm: algorithm}
@@ -101,6 +103,9 @@ func makeState(from *identity.Signing) (*ringState, error) {
 	}
 	var chain []string
 	for _, c := range from.Chain {
+		if c.NotAfter.Before(s.expires) {
+			s.expires = c.NotAfter
+		}
 		chain = append(chain, base64.StdEncoding.EncodeToString(c.Raw))
 	}
 	var err error

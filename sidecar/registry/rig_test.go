@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.uber.org/goleak"
 
 	"github.com/jobward/jobward/internal/identity"
@@ -132,6 +133,7 @@ type rig struct {
 	served http.HandlerFunc // nil: 200
 	got    []*http.Request
 	forms  []url.Values
+	reader *sdkmetric.ManualReader // after measure
 }
 
 func newRig(t testing.TB) *rig { return newRigOf(t, nil) }

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/jobward/jobward/sidecar/pep"
-
 	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
+	"github.com/jobward/jobward/sidecar/pep"
 )
 
 // The codes of errors, as the distribution specification has them.
@@ -26,6 +26,7 @@ type refusal struct {
 	text      string
 	challenge string // the value of WWW-Authenticate, if any
 	reason    authz.Reason
+	outcome   gate.Outcome // of a request to the registry; logins have their own (see loginRefused)
 }
 
 type (
@@ -39,17 +40,23 @@ type (
 )
 
 func bad(text string) *refusal {
-	return &refusal{status: http.StatusBadRequest, code: codeUnsupported, text: text}
+	return &refusal{status: http.StatusBadRequest, code: codeUnsupported, text: text, outcome: gate.BadRequest}
 }
 
 func undecided() *refusal {
-	return &refusal{status: http.StatusServiceUnavailable, code: codeUnavailable, text: "it could not be decided; try again"}
+	return &refusal{status: http.StatusServiceUnavailable, code: codeUnavailable, text: "it could not be decided; try again", outcome: gate.Undecided}
+}
+
+// refuseRequest refuses what was no login, and counts it.
+func (h *Handler) refuseRequest(w http.ResponseWriter, r *http.Request, no *refusal) {
+	h.counts.gate.Judged(no.outcome)
+	h.refuse(w, r, no)
 }
 
 // refuse answers with a refusal.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
 	if h.log.Enabled(r.Context(), levelRefused) {
-		h.log.Log(r.Context(), levelRefused, "refused", "door", "registry", "status", no.status, "code", no.code, "reason", no.reason)
+		h.log.Log(r.Context(), levelRefused, "refused", "door", "registry", "status", no.status, "code", no.code, "reason", no.reason.String())
 	}
 	head := w.Header()
 	clear(head)

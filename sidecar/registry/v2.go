@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/sidecar/gate"
 )
 
 // need is one thing that a request does to a repository: what is asked, and the access that its token must have.
@@ -38,10 +39,10 @@ var (
 )
 
 var (
-	noPlace  = &refusal{status: http.StatusNotFound, code: codeUnsupported, text: "this registry has no such call"}
-	noMethod = &refusal{status: http.StatusMethodNotAllowed, code: codeUnsupported, text: "this registry takes no such method there"}
-	noList   = &refusal{status: http.StatusForbidden, code: codeDenied, text: "this registry tells nobody which repositories there are"}
-	noName   = &refusal{status: http.StatusBadRequest, code: codeName, text: "that is no name of a repository, or no reference in one"}
+	noPlace  = &refusal{status: http.StatusNotFound, code: codeUnsupported, text: "this registry has no such call", outcome: gate.Unrouted}
+	noMethod = &refusal{status: http.StatusMethodNotAllowed, code: codeUnsupported, text: "this registry takes no such method there", outcome: gate.Unrouted}
+	noList   = &refusal{status: http.StatusForbidden, code: codeDenied, text: "this registry tells nobody which repositories there are", outcome: gate.CallerRefused}
+	noName   = &refusal{status: http.StatusBadRequest, code: codeName, text: "that is no name of a repository, or no reference in one", outcome: gate.BadRequest}
 )
 
 // needsOf says what a request to a registry does. path is that of the request line and begins with /v2/. What it takes has one meaning only: there is
