@@ -49,6 +49,7 @@ type plan struct {
 	http, proxy  *serving.Address    // nil: off
 	registry     *serving.Address    // nil: off
 	registryKeys *identity.Signer    // nil without a registry
+	registryTLS  *identity.ClientTLS // nil: the system's certificates, or no TLS
 	webTLS       *identity.ServerTLS // nil unless an HTTP door needs it
 	trusted      []netip.Prefix
 	routes       *route.Table

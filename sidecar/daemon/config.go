@@ -123,6 +123,9 @@ type Config struct {
 	// RegistryTo is the registry: http://host:port, https://host:port, or unix:PATH. Nobody else should be able to reach it: it honours a token for a minute
 	// after its end, and asks nobody whether the job still lives.
 	RegistryTo string `placeholder:"URL" group:"Registry" help:"The registry behind registry-addr: http://host:port, https://host:port or unix:PATH."`
+	// RegistryCAFile holds the certificates that the certificate of an https RegistryTo is verified against, PEM. Left out, those of the system are used. It is
+	// read again when it changes.
+	RegistryCAFile string `name:"registry-ca-file" placeholder:"FILE" group:"Registry" help:"CA certificates for the certificate of registry-to, PEM."`
 	// RegistryURL is how clients reach RegistryAddr, where something stands between or it is not a loopback address. Left out, it is that address.
 	RegistryURL string `name:"registry-url" placeholder:"URL" group:"Registry" help:"Where clients find the registry: https://host or https://host:port."`
 	// RegistryService and RegistryIssuer must be auth.token.service and auth.token.issuer in the registry's configuration.

@@ -11,7 +11,6 @@ import (
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
-	"github.com/jobward/jobward/sidecar/proxy"
 	"github.com/jobward/jobward/sidecar/registry"
 )
 
@@ -19,7 +18,7 @@ import (
 func (p *plan) checkRegistry(f *settings.Findings, take func(setting, text string) serving.Address) {
 	if p.RegistryAddr == "off" {
 		for setting, value := range map[string]string{
-			"registry-to": p.RegistryTo, "registry-url": p.RegistryURL, "registry-key-file": p.RegistryKeyFile, "registry-cert-file": p.RegistryCertFile,
+			"registry-to": p.RegistryTo, "registry-ca-file": p.RegistryCAFile, "registry-url": p.RegistryURL, "registry-key-file": p.RegistryKeyFile, "registry-cert-file": p.RegistryCertFile,
 		} {
 			f.Need(value == "", setting, "is set, but there is no registry while registry-addr is off: set registry-addr, or take it away")
 		}
@@ -27,11 +26,10 @@ func (p *plan) checkRegistry(f *settings.Findings, take func(setting, text strin
 	}
 	a := take("registry-addr", p.RegistryAddr)
 	p.registry = &a
-	u, _, err := proxy.Target(p.RegistryTo)
 	if p.RegistryTo == "" {
 		f.Need(false, "registry-addr", "is set and needs registry-to, the registry that requests are passed on to")
-	} else if !f.Failed("registry-to", err) {
-		f.Need(p.RegistryTo != a.String() && u.Host != a.Host, "registry-to", "%s is where this door listens itself", a)
+	} else {
+		p.registryTLS = checkBehind(f, a, "registry-to", p.RegistryTo, "registry-ca-file", p.RegistryCAFile)
 	}
 	f.Failed("registry-service", registry.CheckName(p.RegistryService))
 	f.Failed("registry-issuer", registry.CheckName(p.RegistryIssuer))
@@ -46,24 +44,24 @@ func (p *plan) checkRegistry(f *settings.Findings, take func(setting, text strin
 		f.Need(false, "registry-key-file", `registry tokens need both registry-key-file and registry-cert-file; "sidecar registry-keys DIR" makes them`)
 		return
 	}
+	var err error
 	p.registryKeys, err = identity.LoadSigner(p.RegistryCertFile, p.RegistryKeyFile)
 	f.Failed("files of the registry", err)
 }
 
 // registryDoor makes the door of the registry.
 func (d *daemon) registryDoor() (http.Handler, error) {
-	to, err := proxy.NewUpstream(proxy.Options{To: d.RegistryTo, Trusted: d.trusted, Logger: d.log})
+	to, err := d.behind("registry-to", d.RegistryTo, "registry-ca-file", d.registryTLS)
 	if err != nil {
-		return nil, fmt.Errorf("registry-to: %w", err)
+		return nil, err
 	}
-	d.stops.Add(func() error { to.Close(); return nil })
 	at := d.RegistryURL
 	if at == "" {
 		at = d.registry.url()
 	}
 	h, err := registry.New(registry.Options{
 		Asker: d.decider, Service: d.RegistryService, Issuer: d.RegistryIssuer, URL: at, Keys: d.registryKeys, TTL: d.RegistryTokenTTL, Registry: to,
-		Tell: d.TellReason, Logger: d.log,
+		Tell: d.TellReason, Logger: d.log, Meters: d.telemetry.Meters,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
@@ -71,6 +69,7 @@ func (d *daemon) registryDoor() (http.Handler, error) {
 	d.stops.Background(func(ctx context.Context) {
 		d.registryKeys.Run(ctx, serving.ReloadEvery, serving.Reloaded(d.log, "key files of the registry"))
 	})
+	d.stops.Background(h.Run)
 	return h, nil
 }
 
