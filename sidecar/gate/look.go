@@ -41,22 +41,10 @@ func (g *Gate) look(r *Request, at *route.Route) (s shown) {
 	}
 	c := at.Carriers
 	for _, value := range values(r.Header, "Authorization") {
-		scheme, rest := credential(value)
-		switch {
-		case strings.EqualFold(scheme, "bearer") && g.shaped(rest):
-			s.ours = true
-			if c&route.Bearer != 0 {
-				s.is(rest)
-			}
-		case strings.EqualFold(scheme, "basic"):
-			password, ok := basic(rest)
-			if !ok {
-				break
-			}
-			s.ours = true
-			if c&route.Basic != 0 {
-				s.is(password)
-			}
+		for more := true; more; {
+			var one string
+			one, value, more = strings.Cut(value, ",") // a proxy may have joined two
+			g.inAuthorization(&s, one, c)
 		}
 	}
 	s.query = g.inQuery(&s, r.Query, at)
@@ -79,6 +67,30 @@ func (g *Gate) look(r *Request, at *route.Route) (s shown) {
 	return s
 }
 
+// inAuthorization looks at one credential.
+func (g *Gate) inAuthorization(s *shown, text string, c route.Carriers) {
+	scheme, rest := credential(text)
+	switch {
+	case strings.EqualFold(scheme, "bearer") && g.shaped(rest):
+		s.ours = true
+		if c&route.Bearer != 0 {
+			s.is(rest)
+		}
+	case strings.EqualFold(scheme, "basic"):
+		password, ok := basic(rest)
+		switch {
+		case !ok: // somebody else's, unless a job token is shown by a wrong name
+			s.ours = s.ours || g.shaped(password)
+			return
+		case c&route.Basic != 0:
+			s.is(password)
+		}
+		s.ours = true
+	default: // the token alone, or "token jobt-…": nothing that counts, and nothing to be passed on
+		s.ours = s.ours || g.shaped(scheme) || g.shaped(rest)
+	}
+}
+
 // What some frameworks take for the method, or for the URL.
 var overriding = [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"}
 
@@ -89,7 +101,7 @@ func (g *Gate) shaped(text string) bool {
 	return text != "" && len(text) <= token.MaxLen && !g.Asker.Digest(text).IsZero()
 }
 
-// credential splits the value of an Authorization header. What follows a comma is what a proxy has joined to it.
+// credential splits the value of an Authorization header. What follows a second blank is no part of it.
 func credential(value string) (scheme, rest string) {
 	value = strings.TrimLeft(value, " \t")
 	i := strings.IndexAny(value, " \t")
@@ -97,7 +109,7 @@ func credential(value string) (scheme, rest string) {
 		return value, ""
 	}
 	scheme, rest = value[:i], strings.Trim(value[i:], " \t")
-	if i := strings.IndexAny(rest, ", \t"); i >= 0 {
+	if i := strings.IndexAny(rest, " \t"); i >= 0 {
 		rest = rest[:i]
 	}
 	return scheme, rest
@@ -106,7 +118,7 @@ func credential(value string) (scheme, rest string) {
 // login is how the text of Basic credentials with a job token begins.
 const login = pep.CIUser + ":"
 
-// basic reads Basic credentials; ok tells that the user is exactly gitlab-ci-token, or cannot be known. A password that is too long for a token is cut, and still
+// basic reads Basic credentials; ok tells that the user is exactly gitlab-ci-token, or cannot be known. The password of others is given, too. A password that is too long for a token is cut, and still
 // too long.
 func basic(text string) (password string, ok bool) {
 	const most = (len(login) + token.MaxLen + 3) / 3 * 3
@@ -119,7 +131,8 @@ func basic(text string) (password string, ok bool) {
 		return "unreadable", true
 	}
 	if n < len(login) || string(buf[:len(login)]) != login {
-		return "", false
+		_, password, _ := strings.Cut(string(buf[:n]), ":")
+		return password, false
 	}
 	return string(buf[len(login):n]), true
 }
