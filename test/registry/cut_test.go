@@ -8,6 +8,9 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"time"
+
+	"github.com/jobward/jobward/test/programs"
 )
 
 // large is more than all the buffers between a registry and a client that does not read.
@@ -54,6 +57,7 @@ func (w *world) pushCut(t *testing.T) {
 	bearer := w.bearer(j, "repository:acme/web/shop:pull,push")
 	at := w.begin(t, bearer, "acme/web/shop")
 	reader, writer := io.Pipe()
+	defer writer.Close()
 	done := make(chan error, 1)
 	go func() {
 		resp, err := w.call(w.host, bearer, "PUT", at+query(at)+"digest="+digest, reader)
@@ -71,11 +75,16 @@ func (w *world) pushCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.revoke(j)
+	select { // while nothing more is sent
+	case err := <-done:
+		if err != nil {
+			t.Errorf("the push of a job that ended: %v", err)
+		}
+	case <-time.After(programs.Patience):
+		t.Error("the push of a job that ended is held")
+	}
 	writer.Write(data[4<<20:]) // fails or not: nobody may be there any more
 	writer.Close()
-	if err := <-done; err != nil {
-		t.Errorf("the push of a job that ended: %v", err)
-	}
 	if status := w.status(w.host, w.bearer(w.shop, "repository:acme/web/shop:pull"), "HEAD", "/v2/acme/web/shop/blobs/"+digest, nil); status != 404 {
 		t.Errorf("the blob is there: %d", status)
 	}

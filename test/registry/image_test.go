@@ -84,7 +84,7 @@ func put(t *testing.T, path string, data []byte) {
 // json sends a request and reads the answer.
 func (r *rig) json(req *http.Request, to any) (status int) {
 	r.t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -102,7 +102,11 @@ func (r *rig) json(req *http.Request, to any) (status int) {
 // call makes a call of the registry API with a registry token, at the door or, with another host, past it.
 func (r *rig) call(host, bearer, method, path string, body io.Reader) (*http.Response, error) {
 	r.t.Helper()
-	req, err := http.NewRequest(method, "http://"+host+path, body)
+	base := "http://" + host
+	if host == r.host {
+		base = r.url()
+	}
+	req, err := http.NewRequest(method, base+path, body)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -111,7 +115,7 @@ func (r *rig) call(host, bearer, method, path string, body io.Reader) (*http.Res
 	if body != nil {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}
-	return http.DefaultClient.Do(req)
+	return r.client.Do(req)
 }
 
 // status is what a call answers.

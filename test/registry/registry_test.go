@@ -25,7 +25,7 @@ func TestRegistry(t *testing.T) {
 		"distribution 3":      func(t *testing.T) string { return build(t, distributionModule, true) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, program(t))
+			r := start(t, program(t), plain)
 			w := r.world()
 			t.Run("skopeo", w.skopeo)
 			t.Run("crane", w.crane)
@@ -64,7 +64,8 @@ func (r *rig) world() *world {
 func (r *rig) at(name string) string { return "docker://" + r.host + "/" + name }
 
 func (r *rig) copy(j job, from, to string) (string, error) {
-	return r.run(j, programs.Find(r.t, "skopeo"), "--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
+	args := append([]string{"--insecure-policy", "copy"}, r.tls("--src-", "--dest-")...)
+	return r.run(j, programs.Find(r.t, "skopeo"), append(args, from, to)...)
 }
 
 // want runs a client that must succeed, or fail and say something.
@@ -251,7 +252,7 @@ func (w *world) tokens(t *testing.T) {
 		t.Errorf("mount of what it may not pull: %d", status)
 	}
 	form := strings.NewReader("mount=" + secret + "&from=acme/platform/data/warehouse")
-	req, err := http.NewRequest("POST", "http://"+w.host+"/v2/acme/web/shop/blobs/uploads/", form)
+	req, err := http.NewRequest("POST", w.url()+"/v2/acme/web/shop/blobs/uploads/", form)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,21 +69,33 @@ type rig struct {
 	bin    string
 	keys   string
 	conn   *grpc.ClientConn
-	host   string // localhost:PORT of the sidecar's door
-	behind string // of the registry
+	host   string // localhost:PORT where clients find the registry
+	scheme string
+	certs  string       // folder of the CA's certificate for clients; empty without TLS
+	client *http.Client // takes it
+	behind string       // of the registry
 	logs   map[string]*programs.Process
 	jobs   int
 }
 
+// front is what clients meet.
+type front int
+
+const (
+	plain  front = iota // the sidecar, without TLS
+	nginx               // nginx with TLS, as the recipe has it, and the sidecar behind
+	ownTLS              // the sidecar, with TLS
+)
+
 // start starts all of it. The registry is the program that distribution calls registry.
-func start(t *testing.T, registry string) *rig {
+func start(t *testing.T, registry string, before front) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "registry")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, dir: dir, bin: programs.Dir(t, "pdp", "sidecar"), keys: filepath.Join(dir, "keys"), logs: map[string]*programs.Process{}}
+	r := &rig{t: t, dir: dir, bin: programs.Dir(t, "pdp", "sidecar"), keys: filepath.Join(dir, "keys"), logs: map[string]*programs.Process{}, scheme: "http", client: http.DefaultClient}
 	pdp := "unix:" + filepath.Join(dir, "pdp")
 	r.logs["pdp"] = programs.Launch(t, dir, nil, filepath.Join(r.bin, "pdp"), "--data-dir="+filepath.Join(dir, "data"), "--grpc-addr="+pdp, "--admin-addr=off",
 		"--ballast=16MiB", "--min-free-disk=16MiB")
@@ -100,15 +112,19 @@ func start(t *testing.T, registry string) *rig {
 
 	r.makeKeys()
 	door, behind := freeAddress(t), freeAddress(t)
-	r.host, r.behind = strings.Replace(door, "127.0.0.1", "localhost", 1), behind
+	at := door
+	if before == nginx {
+		at = r.nginx(door)
+	}
+	r.host, r.behind = strings.Replace(at, "127.0.0.1", "localhost", 1), behind
 	config := filepath.Join(dir, "config.yml")
 	write(t, config, recipe(t, "config.yml", "/var/lib/docker-registry", filepath.Join(dir, "images"), "127.0.0.1:5000", behind,
-		"https://registry.example.com", "http://"+r.host, "/etc/jobward/registry", r.keys))
+		"https://registry.example.com", r.url(), "/etc/jobward/registry", r.keys))
 	r.logs["registry"] = programs.Launch(t, dir, nil, registry, "serve", config)
 	settings := filepath.Join(dir, "sidecar.yaml")
 	write(t, settings, recipe(t, "sidecar.yaml", "pdp.example.com:7420", pdp, "pdp-bearer-key-file: /etc/jobward/pdp.jobk\n", "", "trust-socket-mode: true\n", "",
 		"/run/jobward/sidecar.sock", filepath.Join(dir, "sidecar.sock"), "/var/lib/jobward/sidecar", filepath.Join(dir, "state"),
-		"127.0.0.1:7434", door, "127.0.0.1:5000", behind, "https://registry.example.com", "http://"+r.host, "/etc/jobward/registry", r.keys))
+		"127.0.0.1:7434", door, "127.0.0.1:5000", behind, "https://registry.example.com", r.url(), "/etc/jobward/registry", r.keys))
 	r.logs["sidecar"] = programs.Launch(t, dir, nil, filepath.Join(r.bin, "sidecar"), "--config="+settings, "--health-addr=off", "--name=registry", "--log-level=debug", "--max-connection-age=0")
 	r.logs["sidecar"].Says("there is a lease")
 	programs.Eventually(t, "the registry behind", func() bool {
@@ -163,7 +179,7 @@ func (r *rig) login(j job) (string, error) {
 	if err := os.MkdirAll(j.home, 0o700); err != nil {
 		r.t.Fatal(err)
 	}
-	return r.run(j, programs.Find(r.t, "skopeo"), "login", "--tls-verify=false", "-u", "gitlab-ci-token", "-p", j.token, r.host)
+	return r.run(j, programs.Find(r.t, "skopeo"), "login", r.tls("--")[0], "-u", "gitlab-ci-token", "-p", j.token, r.host)
 }
 
 // run runs a client with a job's login; the zero job has none.
@@ -196,7 +212,7 @@ func (r *rig) revoke(j job) {
 // bearer is the registry token of a job for scopes, as a client gets it.
 func (r *rig) bearer(j job, scopes ...string) string {
 	r.t.Helper()
-	req, err := http.NewRequest("GET", "http://"+r.host+"/jwt/auth?"+url.Values{"service": {"container_registry"}, "scope": scopes}.Encode(), nil)
+	req, err := http.NewRequest("GET", r.url()+"/jwt/auth?"+url.Values{"service": {"container_registry"}, "scope": scopes}.Encode(), nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
