@@ -34,7 +34,8 @@
 // # Keys
 //
 // Outside development mode the address is HTTPS, and callers show a key of the callers file in PRIVATE-TOKEN or as "Authorization: Bearer KEY",
-// or a client certificate. A job token never does: it is answered 401, dead or alive. Nor does a key in an address.
+// or a client certificate. A job token never does: it is answered 401, dead or alive. Nor does a key in an address. A change that a page of another site
+// has a browser make (Sec-Fetch-Site, or an Origin that is not this host) is answered 403.
 //
 // A key acts for one user, whose own rights count and no others:
 //

@@ -126,6 +126,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// crossSite knows the changes that a page of another site has a browser make.
+var crossSite = http.NewCrossOriginProtection()
+
 // serve finds the route, then who calls, then what with, in this order: nobody who is
 // unknown learns what is wrong with a request.
 func (c *call) serve() error {
@@ -133,6 +136,10 @@ func (c *call) serve() error {
 		return err
 	}
 	if c.route.access == withKey {
+		// A browser shows a certificate for whatever page asks it to.
+		if crossSite.Check(c.r) != nil {
+			return forbidden("a page of another site made this request")
+		}
 		by, err := c.caller()
 		if err != nil {
 			return err
