@@ -42,15 +42,6 @@ func (h *headers) Values(name string) []string {
 	return h.values[from:len(h.values):len(h.values)]
 }
 
-// first gives the first value of a header, and how many there are.
-func (h *headers) first(name string) (value string, n int) {
-	v := h.Values(name)
-	if len(v) == 0 {
-		return "", 0
-	}
-	return v[0], len(v)
-}
-
 // named compares a name with a canonical one of the same length. In names that begin with X- an underscore is a hyphen: those ask a service to take the
 // request for another one, and are refused, and a service may read the sign either way.
 func named(key, name string) bool {

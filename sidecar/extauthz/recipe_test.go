@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/jobward/jobward/sidecar/gate"
 	"github.com/jobward/jobward/sidecar/grpccheck"
 )
 
@@ -85,7 +86,7 @@ func TestRecipe(t *testing.T) {
 		t.Errorf("ext_authz: %v", authz)
 	}
 	body := authz.GetWithRequestBody()
-	if n := int(body.GetMaxRequestBytes()); n != maxSearched || n*4 > grpccheck.DefaultMaxMessage || !body.GetAllowPartialMessage() || !body.GetPackAsBytes() {
+	if n := int(body.GetMaxRequestBytes()); n != gate.MaxSearched || n*4 > grpccheck.DefaultMaxMessage || !body.GetAllowPartialMessage() || !body.GetPackAsBytes() {
 		t.Errorf("body: %v", body)
 	}
 	checkRoutes(t, hcm)

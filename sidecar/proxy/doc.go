@@ -37,7 +37,8 @@
 // Only on routes that take a token as a parameter, and only when the request showed none elsewhere, the body is searched for the fields token and
 // job_token: at most 64 KiB of it, in at most ten seconds. The rest of the body is passed on as it is.
 //
-//   - application/x-www-form-urlencoded and JSON (fields of the outermost object): the whole body must have at most 64 KiB. The fields are removed.
+//   - application/x-www-form-urlencoded and JSON (fields of the outermost object): the whole body must have at most 64 KiB. The fields are removed;
+//     what has a token in it and is no JSON is answered 400.
 //   - multipart/form-data: reading stops behind the first part that holds a token, and what follows is streamed. The parts are dropped. A second token
 //     behind that is neither looked at nor removed: put the token first, and once.
 //

@@ -32,9 +32,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	asked := gate.Request{Request: route.Request{Method: r.Method, Path: path, Query: r.URL.RawQuery}, Header: r.Header}
 	v := d.Gate.Judge(r.Context(), &asked)
-	if find := d.inBody(r, &v); find != nil {
-		asked.Form, err = search(w, r, searchTime, find, func(name, value string) bool {
-			return name == "job_token" || v.Route.Carriers&route.Param != 0 || !d.Gate.Asker.Digest(strings.TrimSpace(value)).IsZero()
+	if kind := d.inBody(r, &v); kind != nil {
+		asked.Form, err = search(w, r, searchTime, kind, func(f gate.Field) bool {
+			return f.Name == "job_token" || v.Route.Carriers&route.Param != 0 || !d.Gate.Asker.Digest(strings.TrimSpace(f.Value)).IsZero()
 		})
 		if err != nil {
 			refuseBody(w, err)
@@ -73,7 +73,7 @@ func Allows(ctx context.Context, of authz.Decider, q authz.Request) bool {
 }
 
 // inBody gives how the body of r is searched for a token; nil when it is not.
-func (d *Door) inBody(r *http.Request, v *gate.Verdict) finder {
+func (d *Door) inBody(r *http.Request, v *gate.Verdict) *gate.Body {
 	if v.Route == nil || v.Route.Open || v.Route.Carriers&(route.Param|route.ParamTok) == 0 || r.Body == nil || r.ContentLength == 0 {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (d *Door) inBody(r *http.Request, v *gate.Verdict) finder {
 			return nil
 		}
 	}
-	return finderOf(r.Header)
+	return gate.BodyOf(r.Header)
 }
 
 func refuseBody(w http.ResponseWriter, err error) {
@@ -94,6 +94,8 @@ func refuseBody(w http.ResponseWriter, err error) {
 		Refuse(w, http.StatusRequestEntityTooLarge, err.Error())
 	case errors.Is(err, errSlow):
 		Refuse(w, http.StatusRequestTimeout, err.Error())
+	case errors.Is(err, errUnclear):
+		Refuse(w, http.StatusBadRequest, err.Error())
 	default:
 		Refuse(w, http.StatusBadRequest, "the body cannot be read")
 	}

@@ -26,9 +26,18 @@ var notPassed = map[string]bool{
 	"X-Rewrite-Url":          true,
 }
 
-// passed reports whether a client's header or trailer of this canonical name may go on.
+// passed reports whether a client's header of this canonical name may go on.
 func passed(name string) bool {
 	return !notPassed[name] && !gate.Stripped(name) && !strings.ContainsAny(name, "_.")
+}
+
+// trails reports whether a client's trailer of this canonical name may go on. Nobody judges trailers, and some programs take them for headers.
+func trails(name string) bool {
+	switch name {
+	case "Authorization", "Private-Token", "Cookie", "X-Real-Ip":
+		return false
+	}
+	return passed(name) && !strings.HasPrefix(name, "X-Forwarded-")
 }
 
 // clean takes out what clients may not send on.

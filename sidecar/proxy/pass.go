@@ -114,7 +114,7 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	}
 	out.Trailer = nil
 	for name := range pr.In.Trailer {
-		if passed(name) {
+		if trails(name) {
 			if out.Trailer == nil {
 				out.Trailer = http.Header{}
 			}

@@ -197,7 +197,7 @@ func TestShapes(t *testing.T) {
 		"a head":         {"HEAD", "HEAD /length HTTP/1.1\r\nHost: x\r\n\r\n", 200, ""},
 		"as it is coded": {"GET", "GET /gone HTTP/1.1\r\nHost: x\r\n\r\n", 410, "not gzip"},
 		"HTTP/1.0":       {"GET", "GET /length HTTP/1.0\r\n\r\n", 200, "hello"},
-		"trailers":       {"PUT", "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Jobward-User\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\nJobward-User: root\r\n\r\n", 200, `body="abc" err=<nil> trailer=map[X-Sum:[7]]`},
+		"trailers":       {"PUT", "PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Jobward-User, Authorization, X-Forwarded-For\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 7\r\nJobward-User: root\r\nAuthorization: Bearer root\r\nX-Forwarded-For: root\r\n\r\n", 200, `body="abc" err=<nil> trailer=map[X-Sum:[7]]`},
 		"100-continue":   {"PUT", "PUT /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc", 100, ""},
 		"an upgrade":     {"GET", "GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501, "WebSocket"},
 		"h2c unasked":    {"GET", "GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n\r\n", 200, "GET /a"},
