@@ -22,6 +22,7 @@ import (
 // Bounds of the HTTP doors. Bodies have neither a limit nor a time: a clone takes what it takes.
 const (
 	headerTime  = 10 * time.Second
+	answerTime  = time.Minute // of http-addr, whose answers are small
 	idleTime    = 2 * time.Minute
 	headerBytes = 32 << 10
 )
@@ -144,6 +145,9 @@ func (d *daemon) serveWeb(w *web, h http.Handler) {
 		}),
 		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn), ConnContext: proxy.ConnContext, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
+	}
+	if w == d.http {
+		w.server.WriteTimeout = answerTime // else who asks and does not read is waited for
 	}
 	l := w.listener
 	if w.files != nil {
