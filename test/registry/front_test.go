@@ -1,14 +1,20 @@
 package registry
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/test/certs"
 	"github.com/jobward/jobward/test/programs"
 )
@@ -19,6 +25,16 @@ func TestNginx(t *testing.T) {
 	w := start(t, programs.Find(t, "docker-registry"), nginx).world() // pushes
 	w.overTLS(t)
 	t.Run("pull cut", w.pullCut)
+	t.Run("push cut", w.pushCut)
+	w.silent(w.shop, w.api, w.site, w.warehouse)
+}
+
+// TestTLS is the recipe with nothing before the sidecar, which then has TLS to the PDP too.
+func TestTLS(t *testing.T) {
+	programs.Find(t, "skopeo")
+	w := start(t, programs.Find(t, "docker-registry"), ownTLS).world()
+	w.overTLS(t)
+	t.Run("pull cut", w.pullCut) // over HTTP/2
 	t.Run("push cut", w.pushCut)
 	w.silent(w.shop, w.api, w.site, w.warehouse)
 }
@@ -41,16 +57,53 @@ func (r *rig) secure() (cert, key string) {
 		r.t.Fatal(err)
 	}
 	ca := certs.New(r.t, r.dir)
+	r.ca = ca.File
 	if err := os.Link(ca.File, filepath.Join(r.certs, "ca.crt")); err != nil {
 		r.t.Fatal(err)
 	}
 	config := ca.Client("", "")
 	config.ServerName = "localhost"
-	transport := &http.Transport{TLSClientConfig: config}
+	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	r.t.Cleanup(transport.CloseIdleConnections)
 	r.client = &http.Client{Transport: transport}
 	return ca.Issue(r.dir, "registry.example.com", "", time.Now().Add(time.Hour))
 }
+
+// secureLink starts the PDP again with TLS; only in development mode it makes the sample world. It gives what the reader of the recipe changes, and more
+// settings of the sidecar.
+func (r *rig) secureLink(pdp string, launch func(...string)) (link, more []string) {
+	r.t.Helper()
+	r.conn.Close()
+	r.logs["pdp"].Cmd.Process.Signal(syscall.SIGTERM)
+	if code := r.logs["pdp"].End(); code != 0 {
+		r.t.Fatalf("the PDP ended with %d: %s", code, r.logs["pdp"].Log.Tail())
+	}
+	cert, key := r.secure()
+	bearer, hash := identity.NewKey()
+	in := func(name, text string) string {
+		write(r.t, filepath.Join(r.dir, name), text)
+		return filepath.Join(r.dir, name)
+	}
+	launch("--tls-cert-file="+cert, "--tls-key-file="+key,
+		"--callers-file="+in("callers.yaml", "keys:\n  - {name: all, sha256: "+hash+", roles: [runner, sidecar, maintainer, directory]}\n"))
+	config := r.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.NextProtos = nil
+	r.dial(pdp, grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithPerRPCCredentials(bearerKey(bearer)))
+	callers := in("services.yaml", "keys:\n  - {name: nobody, sha256: "+hash+", roles: [service]}\n")
+	return []string{"/etc/jobward/pdp.jobk", in("pdp.jobk", bearer)}, []string{"--pdp-ca-file=" + r.ca, "--pdp-server-name=localhost",
+		"--listen-cert-file=" + cert, "--listen-key-file=" + key, "--listen-callers-file=" + callers}
+}
+
+// bearerKey goes with every call to the PDP.
+type bearerKey string
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (k bearerKey) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(k)}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (k bearerKey) RequireTransportSecurity() bool { return true }
 
 // url is where clients find the registry.
 func (r *rig) url() string { return r.scheme + "://" + r.host }

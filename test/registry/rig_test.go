@@ -71,6 +71,7 @@ type rig struct {
 	conn   *grpc.ClientConn
 	host   string // localhost:PORT where clients find the registry
 	scheme string
+	ca     string       // the certificate of who makes certificates, PEM; empty without TLS
 	certs  string       // folder of the CA's certificate for clients; empty without TLS
 	client *http.Client // takes it
 	behind string       // of the registry
@@ -97,17 +98,17 @@ func start(t *testing.T, registry string, before front) *rig {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &rig{t: t, dir: dir, bin: programs.Dir(t, "pdp", "sidecar"), keys: filepath.Join(dir, "keys"), logs: map[string]*programs.Process{}, scheme: "http", client: http.DefaultClient}
 	pdp := "unix:" + filepath.Join(dir, "pdp")
-	r.logs["pdp"] = programs.Launch(t, dir, nil, filepath.Join(r.bin, "pdp"), "--data-dir="+filepath.Join(dir, "data"), "--grpc-addr="+pdp, "--admin-addr=off",
-		"--ballast=16MiB", "--min-free-disk=16MiB")
-	r.conn, err = grpc.NewClient(pdp, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
+	launch := func(args ...string) {
+		args = append([]string{"--data-dir=" + filepath.Join(dir, "data"), "--grpc-addr=" + pdp, "--admin-addr=off", "--ballast=16MiB", "--min-free-disk=16MiB"}, args...)
+		r.logs["pdp"] = programs.Launch(t, dir, nil, filepath.Join(r.bin, "pdp"), args...)
 	}
-	t.Cleanup(func() { r.conn.Close() })
-	ctx, cancel := soon()
-	defer cancel()
-	if _, err := jobwardv1.NewDirectoryServiceClient(r.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true)); err != nil {
-		t.Fatal(err)
+	launch()
+	r.dial(pdp, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	// What the reader of the recipe changes for a way to the PDP without TLS.
+	link := []string{"pdp-bearer-key-file: /etc/jobward/pdp.jobk\n", "", "trust-socket-mode: true\n", ""}
+	var more []string
+	if before == ownTLS {
+		link, more = r.secureLink(pdp, launch)
 	}
 
 	r.makeKeys()
@@ -121,12 +122,24 @@ func start(t *testing.T, registry string, before front) *rig {
 	write(t, config, recipe(t, "config.yml", "/var/lib/docker-registry", filepath.Join(dir, "images"), "127.0.0.1:5000", behind,
 		"https://registry.example.com", r.url(), "/etc/jobward/registry", r.keys))
 	r.logs["registry"] = programs.Launch(t, dir, nil, registry, "serve", config)
+	if before == ownTLS {
+		door = strings.Replace(door, "127.0.0.1", "0.0.0.0", 1) // there is no TLS on loopback addresses
+	}
 	settings := filepath.Join(dir, "sidecar.yaml")
-	write(t, settings, recipe(t, "sidecar.yaml", "pdp.example.com:7420", pdp, "pdp-bearer-key-file: /etc/jobward/pdp.jobk\n", "", "trust-socket-mode: true\n", "",
+	write(t, settings, recipe(t, "sidecar.yaml", append(link, "pdp.example.com:7420", pdp,
 		"/run/jobward/sidecar.sock", filepath.Join(dir, "sidecar.sock"), "/var/lib/jobward/sidecar", filepath.Join(dir, "state"),
-		"127.0.0.1:7434", door, "127.0.0.1:5000", behind, "https://registry.example.com", r.url(), "/etc/jobward/registry", r.keys))
-	r.logs["sidecar"] = programs.Launch(t, dir, nil, filepath.Join(r.bin, "sidecar"), "--config="+settings, "--health-addr=off", "--name=registry", "--log-level=debug", "--max-connection-age=0")
-	r.logs["sidecar"].Says("there is a lease")
+		"127.0.0.1:7434", door, "127.0.0.1:5000", behind, "https://registry.example.com", r.url(), "/etc/jobward/registry", r.keys)...))
+	more = append(more, "--config="+settings, "--health-addr=off", "--name=registry", "--log-level=debug", "--max-connection-age=0")
+	r.logs["sidecar"] = programs.Launch(t, dir, nil, filepath.Join(r.bin, "sidecar"), more...)
+	side := r.logs["sidecar"]
+	programs.Eventually(t, "the sidecar's lease", func() bool {
+		select {
+		case <-side.Done:
+			t.Fatalf("the sidecar ended: %s", side.Log.Tail())
+		default:
+		}
+		return side.Log.Has("ready: there is a lease")
+	})
 	programs.Eventually(t, "the registry behind", func() bool {
 		c, err := net.Dial("tcp", behind)
 		if err == nil {
@@ -135,6 +148,21 @@ func start(t *testing.T, registry string, before front) *rig {
 		return err == nil
 	})
 	return r
+}
+
+// dial connects to the PDP, and waits until it answers.
+func (r *rig) dial(pdp string, opts ...grpc.DialOption) {
+	r.t.Helper()
+	var err error
+	if r.conn, err = grpc.NewClient(pdp, opts...); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { r.conn.Close() })
+	ctx, cancel := soon()
+	defer cancel()
+	if _, err := jobwardv1.NewDirectoryServiceClient(r.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true)); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // makeKeys runs the command of the recipe.
