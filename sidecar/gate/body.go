@@ -31,22 +31,44 @@ type Body struct {
 //	application/x-www-form-urlencoded
 //	application/json and …+json           the members of the outermost object
 //	multipart/form-data                   the parts, but not files
+//
+// Where headers name one of these in a way that programs read differently, a token could stand in the body that only the service sees: then there is one
+// that nobody can read, which opens nothing.
 func BodyOf(h Headers) *Body {
-	declared := h.Values("Content-Type")
 	coded := func(e string) bool { return e != "" && !strings.EqualFold(e, "identity") }
-	if len(declared) != 1 || slices.ContainsFunc(h.Values("Content-Encoding"), coded) {
+	if slices.ContainsFunc(h.Values("Content-Encoding"), coded) {
 		return nil
 	}
-	kind, params, err := mime.ParseMediaType(declared[0])
+	declared := h.Values("Content-Type")
+	if len(declared) == 1 {
+		if kind, params, err := mime.ParseMediaType(declared[0]); err == nil {
+			return bodies(kind, params["boundary"])
+		}
+	}
+	for _, d := range declared {
+		for kind := range strings.SplitSeq(d, ",") { // as a proxy joins two
+			kind, _, _ = strings.Cut(kind, ";")
+			if bodies(strings.ToLower(strings.TrimSpace(kind)), "any") != nil {
+				return unreadable
+			}
+		}
+	}
+	return nil
+}
+
+// unreadable is a body of which nobody can tell what a service finds in it.
+var unreadable = &Body{find: func(string, bool) ([]Field, bool) { return []Field{{Name: "token", Value: "unreadable"}}, true }}
+
+// bodies gives what reads bodies of a type.
+func bodies(kind, boundary string) *Body {
 	switch {
-	case err != nil:
 	case kind == "application/x-www-form-urlencoded":
 		return &Body{find: inPairs, separator: '&'}
 	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
 		return &Body{find: inJSON, separator: ','}
-	case kind == "multipart/form-data" && params["boundary"] != "":
+	case kind == "multipart/form-data" && boundary != "":
 		return &Body{Streams: true, find: func(data string, whole bool) ([]Field, bool) {
-			found, end := inMultipart(data, "--"+params["boundary"])
+			found, end := inMultipart(data, "--"+boundary)
 			return found, end || whole
 		}}
 	}

@@ -105,11 +105,32 @@ func TestBodyCut(t *testing.T) {
 	}
 }
 
+// TestBodyUnreadable: whoever says two things of a body, or says it so that only some understand it, does not hide a token in it.
+func TestBodyUnreadable(t *testing.T) {
+	for _, types := range [][]string{
+		{formType, formType}, {formType + ", " + formType}, {"text/plain", formType}, {formType, "text/plain"}, {"text/plain, " + formType}, {formType + "; x"}, {formType + ";charset=\"a"},
+		{"Application/JSON ; =", ""}, {"application/vnd.api+json;;="}, {"multipart/form-data; boundary=a; boundary=b"}, {"multipart/form-data; boundary=a b"},
+	} {
+		r := restReq.request()
+		head(r)["Content-Type"] = types
+		b := BodyOf(r.Header)
+		if b == nil {
+			t.Errorf("%q: not looked at", types)
+			continue
+		}
+		found, _ := b.Find("job_token=jobt-dead", true)
+		r.Form = Form(found)
+		if v := gateOf(allows(true)).Judge(t.Context(), r); v.Status != 401 {
+			t.Errorf("%q: %d", types, v.Status)
+		}
+	}
+}
+
 // TestBodyOf reads no body whose type is not known, or is not one.
 func TestBodyOf(t *testing.T) {
 	for _, h := range []http.Header{
-		{}, {"Content-Type": {"text/plain"}}, {"Content-Type": {"multipart/form-data"}}, {"Content-Type": {";"}}, {"Content-Type": {formType, formType}},
-		{"Content-Type": {formType + ", " + formType}}, {"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}},
+		{}, {"Content-Type": {"text/plain"}}, {"Content-Type": {"multipart/form-data"}}, {"Content-Type": {";"}}, {"Content-Type": {"text/plain", "text/plain"}},
+		{"Content-Type": {"text/plain; x"}}, {"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}},
 	} {
 		if BodyOf(h) != nil {
 			t.Errorf("%v is read", h)
