@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,7 +12,6 @@ import (
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
-	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/sidecar/gate"
 	"github.com/jobward/jobward/sidecar/route"
 )
@@ -46,15 +44,16 @@ type plan struct {
 	healthTLS   *identity.ServerTLS // nil unless the health address needs it
 	callers     *identity.Callers   // nil without TLS
 
-	http, proxy  *serving.Address    // nil: off
-	registry     *serving.Address    // nil: off
-	registryKeys *identity.Signer    // nil without a registry
-	registryTLS  *identity.ClientTLS // nil: the system's certificates, or no TLS
-	webTLS       *identity.ServerTLS // nil unless an HTTP door needs it
-	trusted      []netip.Prefix
-	routes       *route.Table
-	withoutToken gate.WithoutToken
-	owner        func(context.Context, *gate.Request, route.Match) (authz.Target, error) // nil: nobody knows
+	http, proxy  *serving.Address // nil: off
+	registry     *serving.Address // nil: off
+	registryKeys *identity.Signer // nil without a registry
+	// The CA files of what is behind the doors; nil: the system's certificates, or no TLS.
+	proxyTLS, registryTLS *identity.ClientTLS
+	webTLS                *identity.ServerTLS // nil unless an HTTP door needs it
+	trusted               []netip.Prefix
+	routes                *route.Table
+	withoutToken          gate.WithoutToken
+	owners                *gate.Owners // nil: nobody knows
 }
 
 // check judges every setting and reads every file that the settings name, and does not touch the state directory. It reports all that is

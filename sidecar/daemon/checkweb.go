@@ -8,7 +8,6 @@ import (
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/sidecar/gate"
-	"github.com/jobward/jobward/sidecar/proxy"
 	"github.com/jobward/jobward/sidecar/route"
 )
 
@@ -24,14 +23,13 @@ func (p *plan) checkWebs(f *settings.Findings, take func(setting, text string) s
 	}
 	switch {
 	case p.proxy == nil:
-		f.Need(p.ProxyTo == "", "proxy-to", "is set, but nothing is passed on while proxy-addr is off: set proxy-addr, or take it away")
+		for setting, value := range map[string]string{"proxy-to": p.ProxyTo, "proxy-ca-file": p.ProxyCAFile} {
+			f.Need(value == "", setting, "is set, but nothing is passed on while proxy-addr is off: set proxy-addr, or take it away")
+		}
 	case p.ProxyTo == "":
 		f.Need(false, "proxy-addr", "is set and needs proxy-to, the service that requests are passed on to")
 	default:
-		u, _, err := proxy.Target(p.ProxyTo)
-		if !f.Failed("proxy-to", err) {
-			f.Need(p.ProxyTo != p.proxy.String() && u.Host != p.proxy.Host, "proxy-to", "%s is where this door listens itself", p.proxy)
-		}
+		p.proxyTLS = checkBehind(f, *p.proxy, "proxy-to", p.ProxyTo, "proxy-ca-file", p.ProxyCAFile)
 	}
 	for _, text := range p.TrustedProxies {
 		prefix, err := parsePrefix(text)
@@ -41,7 +39,7 @@ func (p *plan) checkWebs(f *settings.Findings, take func(setting, text string) s
 	}
 	if p.OwnerURL != "" {
 		var err error
-		p.owner, err = gate.AskOwner(p.OwnerURL)
+		p.owners, err = gate.AskOwners(p.OwnerURL)
 		f.Failed("owner-url", err)
 	}
 	p.withoutToken = map[string]gate.WithoutToken{"judge": gate.Judge, "pass": gate.Pass, "deny": gate.Deny}[p.WithoutToken]

@@ -94,9 +94,12 @@ type Config struct {
 	// "off". Everybody may connect: each request shows its own token. It goes on judging while a transfer is under way, and breaks the transfer off when
 	// the job may not do it any more. Package sidecar/proxy says what is passed on, and what is not.
 	ProxyAddr string `default:"off" placeholder:"ADDR" group:"HTTP doors" help:"Where requests are judged and passed on to proxy-to: host:port, unix:PATH or off."`
-	// ProxyTo is the service: http://host:port, https://host:port (the certificate is verified against the system's), or unix:PATH. Nobody else should be
-	// able to reach it: it has to believe the headers Jobward-Job, Jobward-Project and Jobward-User. Proxies of the environment are not used.
+	// ProxyTo is the service: http://host:port, https://host:port, or unix:PATH. Nobody else should be able to reach it: it has to believe the headers
+	// Jobward-Job, Jobward-Project and Jobward-User. Proxies of the environment are not used.
 	ProxyTo string `placeholder:"URL" group:"HTTP doors" help:"The service behind proxy-addr: http://host:port, https://host:port or unix:PATH."`
+	// ProxyCAFile holds the certificates that the certificate of an https ProxyTo is verified against, PEM. Left out, those of the system are used. It is
+	// read again when it changes.
+	ProxyCAFile string `name:"proxy-ca-file" placeholder:"FILE" group:"HTTP doors" help:"CA certificates for the certificate of proxy-to, PEM."`
 	// RoutesFile adds routes of other services to the built-in ones of a forge, YAML; package sidecar/route says how they are written. It is read at the
 	// start. It is for all doors that judge requests, ext-authz too, as are the settings below except TrustedProxies.
 	RoutesFile string `placeholder:"FILE" group:"HTTP doors" help:"Routes of other services, YAML."`

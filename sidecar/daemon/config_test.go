@@ -81,6 +81,7 @@ func refusals(dir string) []refusal {
 	pdp := with(append(slices.Clone(link), "--trust-socket-mode", "--listen=unix:"+at("s")))
 	tls := with(append(slices.Clone(link), "--listen-cert-file="+at("server.pem"), "--listen-key-file="+at("server.key"), "--listen-callers-file="+at("callers.yaml")))
 	bare := with(link)
+	proxied := with([]string{"--proxy-addr=127.0.0.1:7433"})
 	images := with([]string{"--registry-addr=127.0.0.1:7434", "--registry-to=http://127.0.0.1:5000", "--registry-cert-file=" + at("server.pem"), "--registry-key-file=" + at("server.key")})
 	return []refusal{
 		one("ConfigFile", "--config="+at("none.yaml"), "no such file"),
@@ -162,6 +163,11 @@ func refusals(dir string) []refusal {
 		{"ProxyTo", "a path", []string{"--proxy-addr=127.0.0.1:7433", "--proxy-to=http://127.0.0.1:80/api"}, "without a path"},
 		{"ProxyTo", "itself", []string{"--proxy-addr=127.0.0.1:7433", "--proxy-to=http://127.0.0.1:7433"}, "listens itself"},
 		{"ProxyTo", "its own socket", []string{"--proxy-addr=unix:/x", "--proxy-to=unix:/x"}, "listens itself"},
+		proxied("ProxyCAFile", "missing", "no such file", "--proxy-to=https://service.example", "--proxy-ca-file="+at("none.pem")),
+		proxied("ProxyCAFile", "no certificate", "no PEM block", "--proxy-to=https://service.example", "--proxy-ca-file="+at("callers.yaml")),
+		proxied("ProxyCAFile", "no TLS", "proxy-to is not https", "--proxy-to=http://service.example", "--proxy-ca-file="+at("ca.pem")),
+		proxied("ProxyCAFile", "a socket", "proxy-to is not https", "--proxy-to=unix:/x", "--proxy-ca-file="+at("ca.pem")),
+		one("ProxyCAFile", "--proxy-ca-file="+at("ca.pem"), "while proxy-addr is off"),
 		one("RoutesFile", "--routes-file="+at("none.yaml"), "no such file"),
 		one("RoutesFile", "--routes-file="+at("routes.yaml"), at("routes.yaml")+": "),
 		one("RoutesFile", "--routes-file="+at("callers.yaml"), "routes-file: "),
@@ -251,7 +257,7 @@ func TestGood(t *testing.T) {
 		"HTTP doors on loopback, TLS to the PDP": {"--listen=unix:" + at("s"), "--trust-socket-mode", "--pdp-addr=pdp.example:7420", "--pdp-bearer-key-file=" + at("good.jobk"),
 			"--http-addr=127.0.0.1:7432", "--proxy-addr=[::1]:7433", "--proxy-to=unix:" + at("service")},
 		"HTTP doors for all": {"--listen=:7430", "--listen-cert-file=" + at("server.pem"), "--listen-key-file=" + at("server.key"), "--listen-callers-file=" + at("callers.yaml"),
-			"--pdp-ca-file=" + at("ca.pem"), "--pdp-bearer-key-file=" + at("good.jobk"), "--http-addr=:7432", "--proxy-addr=:7433", "--proxy-to=https://service.example", "--trusted-proxies=10.0.0.0/8,fd00::/8,192.0.2.1"},
+			"--pdp-ca-file=" + at("ca.pem"), "--pdp-bearer-key-file=" + at("good.jobk"), "--http-addr=:7432", "--proxy-addr=:7433", "--proxy-to=https://service.example", "--proxy-ca-file=" + at("ca.pem"), "--trusted-proxies=10.0.0.0/8,fd00::/8,192.0.2.1"},
 	} {
 		if code, _, errs := sidecar(nil, append([]string{"config", "check"}, args...)...); code != settings.ExitOK {
 			t.Errorf("%s: %s", name, errs)

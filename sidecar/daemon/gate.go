@@ -11,9 +11,12 @@ func (d *daemon) newGate(door string) (*gate.Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gate.Gate{
-		Asker: d.decider, Routes: d.routes, WithoutToken: d.withoutToken, Owner: d.owner, Tell: d.TellReason, Logger: d.log, Counts: counts,
-	}, nil
+	g := &gate.Gate{Asker: d.decider, Routes: d.routes, WithoutToken: d.withoutToken, Tell: d.TellReason, Logger: d.log, Counts: counts}
+	if d.owners != nil {
+		g.Owner = d.owners.Find
+		d.stops.Add(func() error { d.owners.Close(); return nil })
+	}
+	return g, nil
 }
 
 // addExtAuthz registers the service for Envoy beside the others.

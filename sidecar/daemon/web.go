@@ -126,11 +126,10 @@ func (d *daemon) reverseProxy() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	service, err := proxy.NewUpstream(proxy.Options{To: d.ProxyTo, Trusted: d.trusted, Logger: d.log})
+	service, err := d.behind("proxy-to", d.ProxyTo, "proxy-ca-file", d.proxyTLS)
 	if err != nil {
-		return nil, fmt.Errorf("proxy-to: %w", err)
+		return nil, err
 	}
-	d.stops.Add(func() error { service.Close(); return nil })
 	return &proxy.Door{Gate: judge, Service: service, Done: counts.Done}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -139,6 +140,33 @@ func TestWebsTrust(t *testing.T) {
 	}
 }
 
+// TestProxyCA passes requests on to an https service only if its certificate is of the CA that is named.
+func TestProxyCA(t *testing.T) {
+	dir := t.TempDir()
+	ca := certs.New(t, dir)
+	cert, key := ca.Issue(dir, "service", "", time.Now().Add(time.Hour))
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") }))
+	service.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MaxVersion: tls.VersionTLS12} // the service may be old
+	service.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	service.StartTLS()
+	defer service.Close()
+	routes := files.Write(t, filepath.Join(dir, "routes.yaml"), "routes:\n  - methods: [GET]\n    patterns: [/open]\n    open: true\n", 0o600)
+	other := certs.New(t, t.TempDir())
+	for name, c := range map[string]struct {
+		arg    string
+		status int
+	}{"its own": {"--proxy-ca-file=" + ca.File, 200}, "another": {"--proxy-ca-file=" + other.File, 502}, "the system's": {"--proxy-ca-file=", 502}} {
+		l := runLocal(t, "--proxy-addr=127.0.0.1:0", "--proxy-to="+service.URL, "--routes-file="+routes, c.arg)
+		if resp, body := ask(t, http.DefaultClient, "GET", "http://"+l.Proxy.String()+"/open"); resp.StatusCode != c.status || (body == "here") != (c.status == 200) {
+			t.Errorf("%s: %v %s", name, resp, body)
+		}
+	}
+}
+
 // TestWebsStop lets a transfer under way finish within the grace, and cuts it off after that.
 func TestWebsStop(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -172,7 +200,7 @@ func TestWebsStop(t *testing.T) {
 			l.end()
 			if c.finish {
 				eventually(t, func() bool {
-					r, _ := ask(t, http.DefaultClient, "GET", "http://"+l.Proxy.String()+"/open")
+					r, _ := ask(t, http.DefaultClient, "GET", "http://"+l.Proxy.String()+"/nonsense")
 					return r.StatusCode == 0
 				}, l.log.String)
 				close(leave)

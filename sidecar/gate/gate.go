@@ -47,7 +47,7 @@ type Gate struct {
 	// WithoutToken says what becomes of requests without a token.
 	WithoutToken WithoutToken
 	// Owner finds the project of routes whose target is [route.Owner]. An error of KindNotFound says that nothing owns what is asked for; any
-	// other leaves the request undecided. Nil: such routes are refused as if nothing did, and the log says so once. See [AskOwner].
+	// other leaves the request undecided. Nil: such routes are refused as if nothing did, and the log says so once. See [Owners].
 	Owner func(context.Context, *Request, route.Match) (authz.Target, error)
 	// Tell puts the reason of a refusal into the header Jobward-Reason of the answer.
 	Tell bool

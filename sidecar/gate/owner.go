@@ -45,28 +45,27 @@ func (g *Gate) target(ctx context.Context, r *Request, m route.Match) (authz.Tar
 	return authz.Target{}, NotFound
 }
 
-// The bounds of AskOwner.
+// The bounds of Owners.
 const (
 	ownerTimeout = 2 * time.Second
 	ownerAnswer  = 4 << 10 // bytes
 	ownerConns   = 64
 )
 
-// Headers that AskOwner sends.
+// Headers that Owners send.
 const (
 	OwnerMethodHeader = "Jobward-Method" // of the request to the service
 	OwnerPathHeader   = "Jobward-Path"   // its path as it stood on the request line; never the query, which may hold a token
 )
 
-// AskOwner gives a [Gate.Owner] that asks the service: a GET of address with the headers [OwnerMethodHeader] and [OwnerPathHeader]. The
-// answer is 404 when nothing there has an owner, or 200 with one of
-//
-//	{"project_id": 7}
-//	{"project_path": "group/project"}
-//
-// Anything else, no answer within 2 s, and an answer above 4 KiB leave the request undecided. Nothing is kept: owners change, and nobody
-// would tell. The errors of AskOwner itself are about address.
-func AskOwner(address string) (func(context.Context, *Request, route.Match) (authz.Target, error), error) {
+// Owners asks a service which projects own what paths name; its Find is a [Gate.Owner]. It is safe for concurrent use.
+type Owners struct {
+	address string
+	client  http.Client
+}
+
+// AskOwners makes Owners that ask at an address, an http or https URL. The error is about the address.
+func AskOwners(address string) (*Owners, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil {
 		return nil, errors.New("the address that owners are asked at must be an http or https URL with a host and without credentials")
@@ -75,32 +74,45 @@ func AskOwner(address string) (func(context.Context, *Request, route.Match) (aut
 		TLSHandshakeTimeout: ownerTimeout, ResponseHeaderTimeout: ownerTimeout, IdleConnTimeout: 30 * time.Second,
 		MaxConnsPerHost: ownerConns, MaxIdleConnsPerHost: ownerConns, MaxResponseHeaderBytes: 16 << 10,
 	}
-	client := &http.Client{Transport: transport, Timeout: ownerTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return func(ctx context.Context, r *Request, _ route.Match) (authz.Target, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-		if err != nil {
-			return authz.Target{}, unknownOwner("the question could not be made", err)
-		}
-		req.Header.Set(OwnerMethodHeader, r.Method)
-		req.Header.Set(OwnerPathHeader, r.Path)
-		resp, err := client.Do(req)
-		if err != nil {
-			return authz.Target{}, unknownOwner("the service was not reached", err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(resp.Body, ownerAnswer+1))
-		switch {
-		case err != nil:
-			return authz.Target{}, unknownOwner("the answer broke off", err)
-		case resp.StatusCode == http.StatusNotFound:
-			return authz.Target{}, authz.Errorf(authz.KindNotFound, "NO_OWNER", "no project owns this")
-		case resp.StatusCode != http.StatusOK:
-			return authz.Target{}, unknownOwner(fmt.Sprintf("the answer has the status %d", resp.StatusCode), nil)
-		case len(body) > ownerAnswer:
-			return authz.Target{}, unknownOwner("the answer is longer than 4 KiB", nil)
-		}
-		return readOwner(body)
-	}, nil
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Owners{address, http.Client{Transport: transport, Timeout: ownerTimeout, CheckRedirect: stay}}, nil
+}
+
+// Close ends the connections that wait for questions.
+func (o *Owners) Close() { o.client.CloseIdleConnections() }
+
+// Find asks: a GET of the address with the headers [OwnerMethodHeader] and [OwnerPathHeader]. The answer is 404 when nothing there has an owner
+// (KindNotFound), or 200 with one of
+//
+//	{"project_id": 7}
+//	{"project_path": "group/project"}
+//
+// Anything else, no answer within 2 s, and an answer above 4 KiB leave the request undecided (KindUnavailable). Nothing is kept: owners change, and
+// nobody would tell.
+func (o *Owners) Find(ctx context.Context, r *Request, _ route.Match) (authz.Target, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.address, nil)
+	if err != nil {
+		return authz.Target{}, unknownOwner("the question could not be made", err)
+	}
+	req.Header.Set(OwnerMethodHeader, r.Method)
+	req.Header.Set(OwnerPathHeader, r.Path)
+	resp, err := o.client.Do(req)
+	if err != nil {
+		return authz.Target{}, unknownOwner("the service was not reached", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, ownerAnswer+1))
+	switch {
+	case err != nil:
+		return authz.Target{}, unknownOwner("the answer broke off", err)
+	case resp.StatusCode == http.StatusNotFound:
+		return authz.Target{}, authz.Errorf(authz.KindNotFound, "NO_OWNER", "no project owns this")
+	case resp.StatusCode != http.StatusOK:
+		return authz.Target{}, unknownOwner(fmt.Sprintf("the answer has the status %d", resp.StatusCode), nil)
+	case len(body) > ownerAnswer:
+		return authz.Target{}, unknownOwner("the answer is longer than 4 KiB", nil)
+	}
+	return readOwner(body)
 }
 
 func readOwner(body []byte) (authz.Target, error) {

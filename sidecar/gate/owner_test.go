@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/sidecar/pep"
@@ -63,7 +65,7 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-func TestAskOwner(t *testing.T) {
+func TestOwners(t *testing.T) {
 	var saw *http.Request
 	answer, status := "", 200
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,10 +77,11 @@ func TestAskOwner(t *testing.T) {
 		w.WriteHeader(status)
 		fmt.Fprint(w, answer)
 	}))
-	ask, err := AskOwner(s.URL + "/owner")
+	owners, err := AskOwners(s.URL + "/owner")
 	if err != nil {
 		t.Fatal(err)
 	}
+	ask := owners.Find
 	t.Cleanup(s.Close)
 	r := ownerReq.request()
 	r.Query = "job_token=" + good
@@ -121,9 +124,35 @@ func TestAskOwner(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, bad := range []string{"", "owner", "/owner", "ftp://x/y", "http://", "http://u:p@x/", "http://[::1"} {
-		if _, err := AskOwner(bad); err == nil || strings.Contains(err.Error(), "u:p") {
+		if _, err := AskOwners(bad); err == nil || strings.Contains(err.Error(), "u:p") {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// TestOwnersClose leaves no connection to the service.
+func TestOwnersClose(t *testing.T) {
+	gone := make(chan struct{}, 1)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"project_id":7}`) }))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			gone <- struct{}{}
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	owners, err := AskOwners(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := owners.Find(t.Context(), ownerReq.request(), route.Match{}); err != nil {
+		t.Fatal(err)
+	}
+	owners.Close()
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is still there")
 	}
 }
 
