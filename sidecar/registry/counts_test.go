@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,12 @@ func (r *rig) measure() {
 func TestCounts(t *testing.T) {
 	r := newRig(t)
 	r.measure()
+	var breaks atomic.Bool
+	r.served = func(http.ResponseWriter, *http.Request) {
+		if breaks.Load() {
+			panic(http.ErrAbortHandler)
+		}
+	}
 	own := basicOf("gitlab-ci-token", alive)
 	login := func(auth string, scopes string) func() {
 		return func() { r.do("GET", "/jwt/auth?service="+service+scopes, "", "Authorization", auth) }
@@ -131,9 +138,8 @@ func TestCounts(t *testing.T) {
 		{"of a blocked user", refused(authz.UserBlocked, get("/v2/acme/app"+manifest, pulls)), "", "user_refused", "", map[string]float64{deny + "user_blocked": 1}},
 		{"of a job that ended", refused(authz.JobNotRunning, get("/v2/acme/app"+manifest, pulls)), "", "dead", "", map[string]float64{deny + authz.JobNotRunning.String(): 1}},
 		{"broken off", func() {
-			r.served = func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
+			breaks.Store(true)
 			get("/v2/acme/app"+manifest, pulls)()
-			r.served = nil
 		}, "", "allowed", "failed", map[string]float64{self: 1}},
 	}
 	for _, s := range steps {

@@ -31,12 +31,18 @@ func TestExpiry(t *testing.T) {
 			}
 			begin, end := r.now, r.signer.Signing().Chain[0].NotAfter
 			var warned, failed int
-			for at := begin; at.Before(end.Add(2*day - time.Hour)); at = at.Add(time.Hour) {
+			for at := begin; at.Before(end.Add(2*day - 2*time.Hour)); at = at.Add(time.Hour) {
 				r.now = at
+				if passed := at.Sub(begin); passed > c.first+10*time.Hour && passed <= c.first+11*time.Hour {
+					e = &expiry{h: r.h} // a restart, so that what is said once a day is not said at the hour of the end
+				}
 				line := said()
 				switch passed := at.Sub(begin); {
 				case line == "":
 				case strings.Contains(line, "level=ERROR") && at.After(end) && strings.Contains(line, "is over"):
+					if failed == 0 && at.Sub(end) > time.Hour {
+						t.Errorf("the first error came %s after the end", at.Sub(end))
+					}
 					failed++
 				case strings.Contains(line, "level=WARN") && at.Before(end) && passed >= c.first-time.Hour && strings.Contains(line, "ends soon"):
 					if warned == 0 && passed > c.first+time.Hour {
@@ -47,8 +53,16 @@ func TestExpiry(t *testing.T) {
 					t.Fatalf("after %s: %s", passed, line)
 				}
 			}
-			if want := int((c.life - c.first) / day); warned < want || warned > want+1 || failed != 2 {
+			if want := int((c.life-c.first)/day) + 1; warned < want || warned > want+1 || failed != 2 {
 				t.Errorf("%d warnings, want %d; %d errors, want 2", warned, want, failed)
+			}
+			// Another key that is over is told at once, too.
+			if err := MakeKeys(r.dir, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			r.load()
+			if line := said(); !strings.Contains(line, "is over") {
+				t.Errorf("of another key: %q", line)
 			}
 			// A new key ends it, and one that ends soon is told at once.
 			if err := MakeKeys(r.dir, 1000*day); err != nil {
