@@ -77,13 +77,9 @@ func (d *Door) inBody(r *http.Request, v *gate.Verdict) *gate.Body {
 	if v.Route == nil || v.Route.Open || v.Route.Carriers&(route.Param|route.ParamTok) == 0 || r.Body == nil || r.ContentLength == 0 {
 		return nil
 	}
-	if !v.Question.Token.IsZero() && v.Question.Token != authz.Nobody || v.DropAuthorization || v.Query != r.URL.RawQuery {
-		return nil // shown elsewhere
-	}
-	for _, value := range r.Header["Job-Token"] {
-		if strings.TrimSpace(value) != "" {
-			return nil
-		}
+	// What stands where the route does not look is no token, and hides none.
+	if seen := v.Question.Token != authz.Nobody && v.Reason != authz.TokenMissing && !(v.Allow && v.Question.Token.IsZero()); seen {
+		return nil
 	}
 	return gate.BodyOf(r.Header)
 }
