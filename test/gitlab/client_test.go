@@ -20,6 +20,7 @@ import (
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/test/certs"
 	"github.com/jobward/jobward/test/files"
+	"github.com/jobward/jobward/test/programs"
 )
 
 // call is what the program in client reads, and result what it prints; its comments say more.
@@ -55,14 +56,12 @@ func build(t *testing.T) string {
 	tool := func(args ...string) ([]byte, error) {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir = "client"
-		cmd.Env = outside("GOWORK=off", "GOFLAGS=-mod=readonly")
+		cmd.Env = programs.Environ("GOWORK=off", "GOFLAGS=-mod=readonly")
 		return cmd.CombinedOutput()
 	}
-	if _, err := exec.LookPath("go"); err != nil {
-		missing(t, "no go on the path to build GitLab's client with")
-	}
+	programs.Find(t, "go")
 	if out, err := tool("mod", "download"); err != nil {
-		missing(t, "GitLab's client cannot be had: %v\n%s", err, out)
+		programs.Missing(t, fmt.Sprintf("GitLab's client (%v: %s)", err, out))
 	}
 	program := filepath.Join(t.TempDir(), "client")
 	if out, err := tool("build", "-o", program, "."); err != nil {
@@ -204,7 +203,7 @@ func TestClient(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-url=https://"+r.REST.String(), "-ca="+r.ca.File)
 	var errs bytes.Buffer
-	cmd.Stdin, cmd.Stderr, cmd.Env = &in, &errs, outside("HTTPS_PROXY=", "https_proxy=")
+	cmd.Stdin, cmd.Stderr, cmd.Env = &in, &errs, programs.Environ("HTTPS_PROXY=", "https_proxy=")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())

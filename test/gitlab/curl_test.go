@@ -18,6 +18,7 @@ import (
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/sidecar/pep"
+	"github.com/jobward/jobward/test/programs"
 )
 
 // examples are the commands in the package comment of pdp/gitlab.
@@ -45,9 +46,7 @@ func examples(t *testing.T) (commands []string) {
 
 // TestExamples runs the documentation's commands as somebody would who pastes them, one after the other.
 func TestExamples(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		missing(t, "no curl: install it")
-	}
+	programs.Find(t, "curl")
 	commands := examples(t)
 	if len(commands) != 2 {
 		t.Fatalf("%d commands: %q", len(commands), commands)
@@ -59,7 +58,7 @@ func TestExamples(t *testing.T) {
 			t.Fatalf("%s asks another PDP", c)
 		}
 		cmd := exec.Command("bash", "-c", strings.ReplaceAll(c, "127.0.0.1:7422", p.REST.String()))
-		cmd.Env = outside("http_proxy=", "HTTP_PROXY=")
+		cmd.Env = programs.Environ("http_proxy=", "HTTP_PROXY=")
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		var err error

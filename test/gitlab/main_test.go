@@ -3,8 +3,6 @@ package gitlab
 import (
 	"bytes"
 	"context"
-	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,23 +56,4 @@ func run(t *testing.T, args ...string) *pdp {
 	})
 	t.Cleanup(p.stop)
 	return p
-}
-
-// missing skips the test, or fails it where the checks run.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("JOBWARD_CI") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-// outside is this process's environment without our programs' settings.
-func outside(more ...string) (env []string) {
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "JOBWARD_") {
-			env = append(env, v)
-		}
-	}
-	return append(env, more...)
 }

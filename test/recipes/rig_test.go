@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/test/programs"
@@ -22,18 +21,19 @@ func TestMain(m *testing.M) {
 
 // Ids of the sample world.
 const (
-	shop      = 11 // acme/web/shop: private, may push to itself; the jobs run here
-	site      = 13 // acme/web/site: public
-	api       = 14 // acme/platform/api: private, lets acme/web in
-	warehouse = 16 // acme/platform/data/warehouse: private, lets nobody in
-	dana      = 102
+	shop      = programs.Shop // acme/web/shop: private, may push to itself; the jobs run here
+	site      = 13            // acme/web/site: public
+	api       = 14            // acme/platform/api: private, lets acme/web in
+	warehouse = 16            // acme/platform/data/warehouse: private, lets nobody in
+	dana      = programs.Dana
 )
 
 // rig is a PDP and a sidecar.
 type rig struct {
 	t       testing.TB
 	dir     string // short, since there are sockets in it
-	conn    *grpc.ClientConn
+	pdp     *programs.PDP
+	conn    *grpc.ClientConn // to it
 	sidecar *programs.Process
 }
 
@@ -46,50 +46,24 @@ func start(t testing.TB, sidecar ...string) *rig {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	r := &rig{t: t, dir: dir}
-	bin := programs.Dir(t, "pdp", "sidecar")
-	pdp := "unix:" + filepath.Join(dir, "pdp")
-	programs.Launch(t, dir, nil, filepath.Join(bin, "pdp"), "--data-dir="+filepath.Join(dir, "data"), "--grpc-addr="+pdp, "--admin-addr=off",
-		"--ballast=16MiB", "--min-free-disk=16MiB")
-	r.conn, err = grpc.NewClient(pdp, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { r.conn.Close() })
-	ctx, cancel := r.soon()
-	defer cancel()
-	if _, err := jobwardv1.NewDirectoryServiceClient(r.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true)); err != nil {
-		t.Fatal(err)
-	}
-	r.sidecar = programs.Launch(t, dir, nil, filepath.Join(bin, "sidecar"), append([]string{"--pdp-addr=" + pdp, "--state-dir=" + filepath.Join(dir, "state"),
+	r.pdp = programs.StartPDP(t, dir)
+	r.conn = r.pdp.Conn
+	r.sidecar = programs.Launch(t, dir, nil, filepath.Join(programs.Dir(t, "sidecar"), "sidecar"), append([]string{"--pdp-addr=" + r.pdp.Address, "--state-dir=" + filepath.Join(dir, "state"),
 		"--listen=unix:" + filepath.Join(dir, "sidecar"), "--health-addr=off", "--name=recipes", "--log-level=debug"}, sidecar...)...)
 	r.sidecar.Says("there is a lease")
 	return r
 }
 
-func (r *rig) soon() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), programs.Patience)
-}
+func (r *rig) soon() (context.Context, context.CancelFunc) { return programs.Soon() }
 
 // issue gives the token of a new job of dana in the shop.
-func (r *rig) issue(job string) string {
-	r.t.Helper()
-	ctx, cancel := r.soon()
-	defer cancel()
-	resp, err := jobwardv1.NewTokenServiceClient(r.conn).Issue(ctx, &jobwardv1.IssueRequest{JobId: job, ProjectId: shop, UserId: dana})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return resp.Token
-}
+func (r *rig) issue(job string) string { r.t.Helper(); return r.pdp.Issue(job) }
 
 // revoke ends a job and wants its receipt.
 func (r *rig) revoke(job string, how jobwardv1.Outcome) {
 	r.t.Helper()
-	ctx, cancel := r.soon()
-	defer cancel()
-	resp, err := jobwardv1.NewTokenServiceClient(r.conn).Revoke(ctx, &jobwardv1.RevokeRequest{JobIds: []string{job}, Outcome: how})
-	if err != nil || !resp.Receipt.Effective {
-		r.t.Fatalf("revoke: %v, %v", resp, err)
+	if receipt := r.pdp.Revoke(job, how); !receipt.Effective {
+		r.t.Fatalf("revoke: %v", receipt)
 	}
 }
 

@@ -53,7 +53,7 @@ func TestRestartAsksOnce(t *testing.T) {
 	const jobs, clients, rounds = 20, 32, 3
 	var questions []*jobwardv1.CheckRequest
 	for i := range jobs {
-		token := p.issue(fmt.Sprint("job-", i))
+		token := p.Issue(fmt.Sprint("job-", i))
 		for target := int64(11); target < 17; target++ {
 			for _, permission := range []string{"read_packages", "read_repository", "push_code"} {
 				questions = append(questions, &jobwardv1.CheckRequest{Token: token, TargetProjectId: target, Permission: permission})
@@ -61,12 +61,12 @@ func TestRestartAsksOnce(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	s := startSidecar(t, dir, p.at)
+	s := startSidecar(t, dir, p.Address)
 	s.ready()
 	for start := range 3 {
 		if start > 0 {
 			s.stop()
-			s = startSidecar(t, dir, p.at)
+			s = startSidecar(t, dir, p.Address)
 			// Nobody waits for it to be ready: the clients do not either.
 		}
 		before := decided(t, admin)

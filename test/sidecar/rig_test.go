@@ -4,9 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,20 +15,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
-	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/sidecar/daemon"
 	"github.com/jobward/jobward/test/capture"
+	"github.com/jobward/jobward/test/programs"
 )
 
-// bePDP in the environment makes this test binary a PDP.
-const bePDP = "SIDECAR_TEST_BE_PDP"
-
 func TestMain(m *testing.M) {
-	if os.Getenv(bePDP) != "" {
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		os.Exit(pdpdaemon.Main(ctx, os.Args[1:], nil, io.Discard, os.Stderr))
-	}
+	programs.Be()
 	goleak.VerifyTestMain(m)
 }
 
@@ -39,10 +29,9 @@ const patience = 30 * time.Second
 
 // Ids of the sample world.
 const (
-	shop      = 11
+	shop      = programs.Shop
 	api       = 14
 	warehouse = 16
-	dana      = 102
 )
 
 func eventually(t *testing.T, what string, ok func() bool, otherwise ...func() string) {
@@ -59,75 +48,24 @@ func eventually(t *testing.T, what string, ok func() bool, otherwise ...func() s
 }
 
 // pdp is a PDP in a process of its own.
-type pdp struct {
-	t    *testing.T
-	dir  string // its data
-	at   string
-	args []string
-	cmd  *exec.Cmd
-	log  capture.Output
-	conn *grpc.ClientConn
-}
+type pdp struct{ *programs.PDP }
 
 // startPDP starts one that is killed with the test.
-func startPDP(t *testing.T, args ...string) *pdp {
+func startPDP(t *testing.T, args ...string) pdp {
 	t.Helper()
-	dir := t.TempDir()
-	p := &pdp{t: t, dir: filepath.Join(dir, "data"), at: "unix:" + filepath.Join(dir, "pdp"), args: args}
-	p.start()
-	t.Cleanup(func() {
-		p.conn.Close()
-		p.kill()
-	})
-	return p
-}
-
-func (p *pdp) start() {
-	p.t.Helper()
-	p.cmd = exec.Command(os.Args[0], append([]string{"--data-dir=" + p.dir, "--grpc-addr=" + p.at, "--admin-addr=off", "--ballast=16MiB", "--min-free-disk=16MiB"}, p.args...)...)
-	p.cmd.Env = append(os.Environ(), bePDP+"=1")
-	p.cmd.Stderr = &p.log
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	if p.conn != nil {
-		p.conn.Close()
-	}
-	p.conn = dial(p.t, p.at)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if _, err := jobwardv1.NewDirectoryServiceClient(p.conn).GetStatus(ctx, &jobwardv1.GetStatusRequest{}, grpc.WaitForReady(true)); err != nil {
-		p.t.Fatalf("%v\n%s", err, p.log.String())
-	}
+	return pdp{programs.StartPDP(t, t.TempDir(), args...)}
 }
 
 // kill ends it as a power cut does; it can be started again.
-func (p *pdp) kill() { p.end(syscall.SIGKILL) }
+func (p pdp) kill() { p.end(syscall.SIGKILL) }
 
-func (p *pdp) end(s syscall.Signal) {
-	p.cmd.Process.Signal(s)
-	p.cmd.Wait() // it was killed
-}
-
-func (p *pdp) issue(job string) (token string) {
-	p.t.Helper()
-	resp, err := jobwardv1.NewTokenServiceClient(p.conn).Issue(p.t.Context(), &jobwardv1.IssueRequest{JobId: job, ProjectId: shop, UserId: dana})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return resp.Token
+func (p pdp) end(s syscall.Signal) {
+	p.Cmd.Process.Signal(s)
+	p.End()
 }
 
 // revoke waits for the receipt.
-func (p *pdp) revoke(job string) *jobwardv1.Receipt {
-	p.t.Helper()
-	resp, err := jobwardv1.NewTokenServiceClient(p.conn).Revoke(p.t.Context(), &jobwardv1.RevokeRequest{JobIds: []string{job}})
-	if err != nil {
-		p.t.Error(err)
-		return &jobwardv1.Receipt{}
-	}
-	return resp.Receipt
-}
+func (p pdp) revoke(job string) *jobwardv1.Receipt { return p.Revoke(job, 0) }
 
 // side is a sidecar in this process.
 type side struct {

@@ -47,10 +47,10 @@ func sameError(a, b error) bool {
 // TestSameAsPDP asks both the same, good questions and bad ones, on every door, twice, so that the second answer is from the cache.
 func TestSameAsPDP(t *testing.T) {
 	p := startPDP(t)
-	s := startSidecar(t, t.TempDir(), p.at)
+	s := startSidecar(t, t.TempDir(), p.Address)
 	s.ready()
-	theirs, ours := jobwardv1.NewDecisionServiceClient(p.conn), jobwardv1.NewDecisionServiceClient(s.conn)
-	live, dead := p.issue("live"), p.issue("dead")
+	theirs, ours := jobwardv1.NewDecisionServiceClient(p.Conn), jobwardv1.NewDecisionServiceClient(s.conn)
+	live, dead := p.Issue("live"), p.Issue("dead")
 	p.revoke("dead")
 	var questions []*jobwardv1.CheckRequest
 	for _, token := range []string{live, dead, live[:len(live)-1], "x", "", strings.Repeat("y", 200), strings.Replace(live, "jobt-", "other-", 1)} {
@@ -125,7 +125,7 @@ func TestSameAsPDP(t *testing.T) {
 	for _, in := range []*jobwardv1.IntrospectRequest{{Token: live}, {Token: dead}, {Token: "x"}, {}, {Token: live, MinRevision: 2}, {TokenDigest: nobody},
 		{Token: live, Epoch: 1, MinRevision: 2}, {Token: live, MinRevision: 1 << 40}, {Token: live, Epoch: 1, MinRevision: 1 << 40}, {Token: live, Epoch: 9},
 	} {
-		a, aerr := jobwardv1.NewTokenServiceClient(p.conn).Introspect(t.Context(), in)
+		a, aerr := jobwardv1.NewTokenServiceClient(p.Conn).Introspect(t.Context(), in)
 		b, berr := jobwardv1.NewTokenServiceClient(s.conn).Introspect(t.Context(), in)
 		if a.GetValidFor() != nil {
 			a.ValidFor, b.ValidFor = nil, nil
@@ -183,13 +183,13 @@ func sameStreams(t *testing.T, theirs, ours jobwardv1.DecisionServiceClient, que
 // TestMinRevision names the revision of a change that does not concern the cache: the answer is at it, whoever gives it.
 func TestMinRevision(t *testing.T) {
 	p := startPDP(t)
-	s := startSidecar(t, t.TempDir(), p.at)
+	s := startSidecar(t, t.TempDir(), p.Address)
 	s.ready()
-	token := p.issue("job")
+	token := p.Issue("job")
 	s.want(token, allowed, false)
 	for i := range 20 {
 		other := fmt.Sprint("other-", i)
-		p.issue(other)
+		p.Issue(other)
 		r := p.revoke(other)
 		q := question(token)
 		q.MinRevision = r.Revision
@@ -203,7 +203,7 @@ func TestMinRevision(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	began := time.Now()
-	_, aerr := jobwardv1.NewDecisionServiceClient(p.conn).Check(ctx, q)
+	_, aerr := jobwardv1.NewDecisionServiceClient(p.Conn).Check(ctx, q)
 	_, berr := jobwardv1.NewDecisionServiceClient(s.conn).Check(ctx, q, grpc.WaitForReady(true))
 	if status.Code(aerr) != status.Code(berr) || berr == nil {
 		t.Errorf("after %v: %v\n%v", time.Since(began), aerr, berr)

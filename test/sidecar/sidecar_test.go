@@ -20,11 +20,11 @@ import (
 // TestHitAndRevoke asks, asks again, revokes, and asks again: the promise of the product (P1).
 func TestHitAndRevoke(t *testing.T) {
 	p := startPDP(t)
-	s := startSidecar(t, t.TempDir(), p.at)
+	s := startSidecar(t, t.TempDir(), p.Address)
 	s.ready()
 	for i := range 5 {
 		job := fmt.Sprint("job-", i)
-		token := p.issue(job)
+		token := p.Issue(job)
 		s.want(token, allowed, false)
 		s.want(token, allowed, true)
 		r := p.revoke(job)
@@ -35,7 +35,7 @@ func TestHitAndRevoke(t *testing.T) {
 		s.want(token, over, true)
 	}
 	// A job that the sidecar does not hold concerns it not.
-	p.issue("elsewhere")
+	p.Issue("elsewhere")
 	if r := p.revoke("elsewhere"); !r.Effective || r.Acknowledged != 0 {
 		t.Errorf("the receipt: %v", r)
 	}
@@ -53,7 +53,7 @@ func TestHitAndRevoke(t *testing.T) {
 // TestHammer lets many ask while jobs are revoked: no check that starts after a receipt is allowed, on any door.
 func TestHammer(t *testing.T) {
 	p := startPDP(t)
-	s := startSidecar(t, t.TempDir(), p.at)
+	s := startSidecar(t, t.TempDir(), p.Address)
 	s.ready()
 	jobs := 30
 	if testing.Short() {
@@ -62,7 +62,7 @@ func TestHammer(t *testing.T) {
 	var asked, after atomic.Int64
 	for i := range jobs {
 		job := fmt.Sprint("job-", i)
-		token := p.issue(job)
+		token := p.Issue(job)
 		var dead, stop atomic.Bool
 		var wg sync.WaitGroup
 		for range 4 {
@@ -112,9 +112,9 @@ func TestPDPGone(t *testing.T) {
 	} {
 		t.Run(c.when, func(t *testing.T) {
 			p := startPDP(t, "--lease-term=1s")
-			s := startSidecar(t, t.TempDir(), p.at, "--when-unavailable="+c.when)
+			s := startSidecar(t, t.TempDir(), p.Address, "--when-unavailable="+c.when)
 			s.ready()
-			token := p.issue("job")
+			token := p.Issue("job")
 			s.want(token, allowed, false)
 			s.want(token, allowed, true)
 			p.kill()
@@ -136,7 +136,7 @@ func TestPDPGone(t *testing.T) {
 			if code, _ := s.get("/startupz"); code != 200 {
 				t.Error("a lapse is no start")
 			}
-			p.start()
+			p.Start()
 			s.ready()
 			s.want(token, allowed, false) // it has started empty
 			if r := p.revoke("job"); !r.Effective {
@@ -150,9 +150,9 @@ func TestPDPGone(t *testing.T) {
 // TestDrain stops a sidecar in order: it gives its lease back, and a revocation right after is effective at once.
 func TestDrain(t *testing.T) {
 	p := startPDP(t, "--lease-term=30s")
-	s := startSidecar(t, t.TempDir(), p.at)
+	s := startSidecar(t, t.TempDir(), p.Address)
 	s.ready()
-	token := p.issue("job")
+	token := p.Issue("job")
 	s.want(token, allowed, false)
 	s.want(token, allowed, true)
 	s.stop()
@@ -166,16 +166,16 @@ func TestDrain(t *testing.T) {
 // TestPDPStops stops the PDP in order and starts it again: the sidecar says what it waits for, and comes back.
 func TestPDPStops(t *testing.T) {
 	p := startPDP(t, "--lease-term=1s", "--shutdown-delay=0s")
-	s := startSidecar(t, t.TempDir(), p.at)
+	s := startSidecar(t, t.TempDir(), p.Address)
 	s.ready()
-	token := p.issue("job")
+	token := p.Issue("job")
 	s.want(token, allowed, false)
 	p.end(syscall.SIGTERM)
 	eventually(t, "not ready", func() bool {
 		code, body := s.get("/readyz")
-		return code == 503 && strings.Contains(body, "a policy decision point at "+p.at)
+		return code == 503 && strings.Contains(body, "a policy decision point at "+p.Address)
 	}, func() string { _, body := s.get("/readyz"); return body })
-	p.start()
+	p.Start()
 	s.ready()
 	if r := p.revoke("job"); !r.Effective {
 		t.Errorf("the receipt: %v", r)
@@ -187,38 +187,36 @@ func TestPDPStops(t *testing.T) {
 func TestSetBack(t *testing.T) {
 	p := startPDP(t, "--lease-term=1s", "--shutdown-delay=0s")
 	dir := t.TempDir()
-	s := startSidecar(t, dir, p.at)
+	s := startSidecar(t, dir, p.Address)
 	s.ready()
-	token := p.issue("job")
+	token := p.Issue("job")
 	p.end(syscall.SIGTERM)
 	old := filepath.Join(t.TempDir(), "old")
-	if err := os.CopyFS(old, os.DirFS(p.dir)); err != nil {
+	if err := os.CopyFS(old, os.DirFS(p.Data)); err != nil {
 		t.Fatal(err)
 	}
-	p.start()
+	p.Start()
 	s.ready()
 	p.revoke("job")
 	for i := range 20 {
-		p.issue(fmt.Sprint("more-", i))
+		p.Issue(fmt.Sprint("more-", i))
 	}
 	s.want(token, over, false)
 	s.stop() // writes the mark
 	p.end(syscall.SIGTERM)
-	if err := os.RemoveAll(p.dir); err != nil {
+	if err := os.RemoveAll(p.Data); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.CopyFS(p.dir, os.DirFS(old)); err != nil {
+	if err := os.CopyFS(p.Data, os.DirFS(old)); err != nil {
 		t.Fatal(err)
 	}
-	p.start()
-	s = startSidecar(t, dir, p.at)
+	p.Start()
+	s = startSidecar(t, dir, p.Address)
 	// The PDP, which was shown the mark, ends: it would be wrong for everybody (PROTOCOL R13).
-	ended := make(chan struct{})
-	go func() { p.cmd.Wait(); close(ended) }()
 	select {
-	case <-ended:
+	case <-p.Done:
 	case <-time.After(patience):
-		t.Fatalf("the PDP goes on\n%s\n%s", p.log.String(), s.log.String())
+		t.Fatalf("the PDP goes on\n%s\n%s", p.Log.String(), s.log.String())
 	}
 	if d, err := s.check(token); err == nil && d.Allow {
 		t.Errorf("a dead token was allowed: %v", d)
@@ -227,7 +225,7 @@ func TestSetBack(t *testing.T) {
 	if code, body := s.get("/readyz"); code != 503 || !strings.Contains(body, "whose history can be believed") || !strings.Contains(body, "its history is behind") {
 		t.Errorf("%d: %s", code, body)
 	}
-	if !strings.Contains(p.log.String(), "history") {
-		t.Errorf("the PDP does not say why:\n%s", p.log.String())
+	if !strings.Contains(p.Log.String(), "history") {
+		t.Errorf("the PDP does not say why:\n%s", p.Log.String())
 	}
 }
