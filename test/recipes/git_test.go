@@ -57,17 +57,17 @@ func startGit(t testing.TB, changes ...[2]string) *gitServer {
 	g.url = "https://localhost:" + port
 	socket := filepath.Join(r.dir, "fcgi")
 	write(t, filepath.Join(r.dir, "jobward.inc"), recipe(t, "nginx/jobward.inc", [2]string{"127.0.0.1:7432", door}))
-	write(t, filepath.Join(r.dir, "log.inc"), recipe(t, "nginx/log.inc"))
+	write(t, filepath.Join(r.dir, "00-jobward.conf"), recipe(t, "nginx/00-jobward.conf"))
 	conf := recipe(t, "nginx/git.conf", append(changes,
 		[2]string{"/etc/nginx/tls/git.example.com.pem", cert}, [2]string{"/etc/nginx/tls/git.example.com.key", key},
-		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")}, [2]string{"/etc/nginx/log.inc;", filepath.Join(r.dir, "log.inc;")},
+		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")},
 		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name git.example.com", "server_name localhost"},
 		[2]string{"/var/log/nginx", g.logs}, [2]string{"/srv/git;", g.repo + ";"}, [2]string{"unix:/run/fcgiwrap.socket", "unix:" + socket})...)
 	write(t, filepath.Join(r.dir, "git.conf"), conf)
 	other := freeAddress(t)
 	g.unguarded = "https://localhost:" + other[strings.LastIndexByte(other, ':')+1:]
 	write(t, filepath.Join(r.dir, "unguarded.conf"), unguardedConf(conf, listen, other))
-	launchNginx(t, r, nginx, "git.conf", "unguarded.conf")
+	launchNginx(t, r, nginx, "00-jobward.conf", "git.conf", "unguarded.conf")
 	programs.Launch(t, r.dir, []string{"HOME=" + g.home}, fcgiwrap, "-c", "4", "-s", "unix:"+socket)
 	waitFor(t, socket, listen)
 	return g

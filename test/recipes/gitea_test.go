@@ -190,7 +190,7 @@ func TestGitea(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(r.dir, "jobward.inc"), recipe(t, "nginx/jobward.inc", [2]string{"127.0.0.1:7432", door}))
-		for name, from := range map[string]string{"log.inc": "nginx/log.inc", "user.inc": "gitea/user.inc"} {
+		for name, from := range map[string]string{"00-jobward.conf": "nginx/00-jobward.conf", "user.inc": "gitea/user.inc"} {
 			write(t, filepath.Join(r.dir, name), recipe(t, from))
 		}
 		here := [2]string{"/etc/nginx/", r.dir + "/"}
@@ -199,7 +199,7 @@ func TestGitea(t *testing.T) {
 			[2]string{"listen 443", "listen " + jobs}, [2]string{"server_name jobs.git.example.com", "server_name localhost"},
 			[2]string{"/var/log/nginx", logs}, [2]string{"127.0.0.1:3000", g.at}))
 		write(t, filepath.Join(r.dir, "people.conf"), r.people(g, people, cert, key))
-		launchNginx(t, r, nginx, "jobs.conf", "people.conf")
+		launchNginx(t, r, nginx, "00-jobward.conf", "jobs.conf", "people.conf")
 		waitFor(t, jobs, people)
 		d := &giteaDoor{r, t, "https://" + local(jobs), "https://" + local(people), ca}
 		token := d.all()

@@ -171,6 +171,8 @@ func (d *restDoor) all(bodies bool) {
 		}
 	}
 
+	d.oddNames(token)
+
 	// The seed's own examples, verbatim but for the host and the project.
 	d.want("artifacts", d.inQuery, "--location", "https://gitlab.example.com/api/v4/projects/11/jobs/artifacts/main/download?job=test&job_token="+token)
 	if bodies {
@@ -208,13 +210,13 @@ func startNginxREST(t testing.TB) *restDoor {
 	authority := certs.New(t, r.dir)
 	cert, key := authority.Issue(r.dir, "rest", "", time.Now().Add(time.Hour))
 	write(t, filepath.Join(r.dir, "jobward.inc"), recipe(t, "nginx/jobward.inc", [2]string{"127.0.0.1:7432", door}))
-	write(t, filepath.Join(r.dir, "log.inc"), recipe(t, "nginx/log.inc"))
+	write(t, filepath.Join(r.dir, "00-jobward.conf"), recipe(t, "nginx/00-jobward.conf"))
 	write(t, filepath.Join(r.dir, "rest.conf"), recipe(t, "nginx/rest.conf",
 		[2]string{"/etc/nginx/tls/packages.example.com.pem", cert}, [2]string{"/etc/nginx/tls/packages.example.com.key", key},
-		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")}, [2]string{"/etc/nginx/log.inc;", filepath.Join(r.dir, "log.inc;")},
+		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")},
 		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name packages.example.com", "server_name localhost"},
 		[2]string{"/var/log/nginx", logs}, [2]string{"127.0.0.1:8080", s.at}))
-	launchNginx(t, r, nginx, "rest.conf")
+	launchNginx(t, r, nginx, "00-jobward.conf", "rest.conf")
 	waitFor(t, listen)
 	_, port, _ := net.SplitHostPort(listen)
 	return &restDoor{r, t, "https://localhost:" + port, authority.File, s, map[string]string{
