@@ -116,7 +116,7 @@ func TestCutUpload(t *testing.T) {
 				}
 			}, func(r *rig, _ *Options) { r.front.EnableHTTP2 = c.h2 })
 			if c.refuse {
-				r.passage.Refuse = func(w http.ResponseWriter) { Refuse(w, 401, "not any more") }
+				r.passage.Refuse = func(w http.ResponseWriter) { refuse(w, 401, "not any more") }
 			}
 			body, send := io.Pipe()
 			defer send.Close()
@@ -191,7 +191,7 @@ func TestCutBetween(t *testing.T) {
 // TestCutWaiting cuts a request whose service has not answered yet, and gives the client the refusal.
 func TestCutWaiting(t *testing.T) {
 	r := newRig(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	r.passage.Refuse = func(w http.ResponseWriter) { Refuse(w, 401, "not any more") }
+	r.passage.Refuse = func(w http.ResponseWriter) { refuse(w, 401, "not any more") }
 	go func() {
 		r.eventually(func() bool { return r.asked.Load() > 2 }, "it is not asked again")
 		r.no.Store(true)
@@ -218,7 +218,7 @@ func TestCutAnswer(t *testing.T) {
 func TestCutOnce(t *testing.T) {
 	answer := true
 	cuts := 0
-	w := NewWatch(t.Context(), time.Hour, func(context.Context) bool { return answer }, func() { cuts++ })
+	w := newWatch(t.Context(), time.Hour, func(context.Context) bool { return answer }, func() { cuts++ })
 	if !w.Allowed() || w.Cut() {
 		t.Error("not allowed")
 	}
@@ -227,7 +227,7 @@ func TestCutOnce(t *testing.T) {
 		t.Error("allowed")
 	}
 	answer = true
-	if w.Allowed() || cuts != 1 || !errors.Is(context.Cause(w.Context()), ErrCut) {
+	if w.Allowed() || cuts != 1 || !errors.Is(context.Cause(w.Context()), errCut) {
 		t.Error("allowed again", cuts)
 	}
 	w.Close()
@@ -235,13 +235,13 @@ func TestCutOnce(t *testing.T) {
 
 	// Nothing is cut once it has ended, or when its client has gone.
 	ctx, gone := context.WithCancel(t.Context())
-	w = NewWatch(ctx, time.Hour, func(context.Context) bool { return false }, func() { cuts++ })
+	w = newWatch(ctx, time.Hour, func(context.Context) bool { return false }, func() { cuts++ })
 	gone()
 	if w.Allowed() || w.Cut() {
 		t.Error("a client that has gone counts as cut")
 	}
 	w.Close()
-	w = NewWatch(t.Context(), time.Hour, func(context.Context) bool { return false }, func() { cuts++ })
+	w = newWatch(t.Context(), time.Hour, func(context.Context) bool { return false }, func() { cuts++ })
 	w.Close()
 	if w.Allowed() || w.Cut() || cuts != 1 {
 		t.Error("cut after its end")

@@ -1,7 +1,6 @@
 // Package proxy is the reverse-proxy door: it judges each request to a service, passes on what is allowed, and goes on judging until the last byte.
 //
 // [Door] is the whole: package gate judges, an [Upstream] passes on. [Upstream] alone is for doors that judge by other means (package registry).
-// [Watch] is what cuts.
 //
 // # Judged until the end
 //
@@ -14,6 +13,9 @@
 //
 // What cannot be decided is no allow (P2), and there is no grace. But the question waits as any other does, up to the wait and the timeout of package
 // pep, and the chunk waits with it: a PDP that restarts cuts no transfer whose lease runs.
+//
+// Each of these questions counts as one: among the cache's hits, and in the counts of the PDP's audit log, where it keeps allowed decisions. Requests are
+// counted by jobward.verdicts, and those passed on by jobward.passages.
 //
 // # What is passed on
 //

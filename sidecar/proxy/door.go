@@ -27,7 +27,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer Hurry(w, r)
 	path, err := RawPath(r)
 	if err != nil {
-		Refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	asked := gate.Request{Request: route.Request{Method: r.Method, Path: path, Query: r.URL.RawQuery}, Header: r.Header}
@@ -45,7 +45,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if !v.Allow {
-		RefuseAs(w, &v)
+		refuseAs(w, &v)
 		return
 	}
 	job, project, user := gate.IdentityOf(&v)
@@ -60,7 +60,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if v.Allow { // again, or for others than who was cut
 				panic(http.ErrAbortHandler)
 			}
-			RefuseAs(w, &v)
+			refuseAs(w, &v)
 		}
 	}
 	d.Service.Serve(w, r, p, d.Done)
@@ -87,12 +87,12 @@ func (d *Door) inBody(r *http.Request, v *gate.Verdict) *gate.Body {
 func refuseBody(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errTooLarge):
-		Refuse(w, http.StatusRequestEntityTooLarge, err.Error())
+		refuse(w, http.StatusRequestEntityTooLarge, err.Error())
 	case errors.Is(err, errSlow):
-		Refuse(w, http.StatusRequestTimeout, err.Error())
+		refuse(w, http.StatusRequestTimeout, err.Error())
 	case errors.Is(err, errUnclear):
-		Refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err.Error())
 	default:
-		Refuse(w, http.StatusBadRequest, "the body cannot be read")
+		refuse(w, http.StatusBadRequest, "the body cannot be read")
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // Passage is how one allowed request is passed on.
 type Passage struct {
-	// Ask tells whether it may go on; it is asked again and again (see [NewWatch]). Nil asks nothing.
+	// Ask tells whether it may go on; it is asked again and again (see the package comment), by several goroutines at once. Nil asks nothing.
 	Ask func(context.Context) bool
 	// Query is the raw query that the service gets.
 	Query string
@@ -41,7 +41,7 @@ const (
 // transit is one request on its way. It is found through the context, since httputil.ReverseProxy has no other place for it.
 type transit struct {
 	Passage
-	watch   *Watch
+	watch   *watch
 	path    string
 	in      *http.Request // as the server made it: trailers come into this one
 	body    *upload       // nil without a body
@@ -59,15 +59,15 @@ func transitOf(ctx context.Context) *transit { return ctx.Value(transitKey{}).(*
 func (u *Upstream) Serve(w http.ResponseWriter, r *http.Request, p Passage, done func(Outcome)) {
 	path, err := RawPath(r)
 	if err != nil {
-		Refuse(w, http.StatusBadRequest, err.Error())
+		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	if !upgradeless(r) {
-		Refuse(w, http.StatusNotImplemented, "this door passes on no upgraded connections, such as WebSocket")
+		refuse(w, http.StatusNotImplemented, "this door passes on no upgraded connections, such as WebSocket")
 		return
 	}
 	t := &transit{Passage: p, path: path, in: r}
-	t.watch = NewWatch(r.Context(), u.opt.Every, p.Ask, func() {
+	t.watch = newWatch(r.Context(), u.opt.Every, p.Ask, func() {
 		if t.sent {
 			breakOff(w, r)
 		} else if r.ContentLength != 0 {
@@ -202,7 +202,7 @@ func (u *Upstream) answer(resp *http.Response) error {
 		return errUpgraded
 	}
 	if !t.watch.Allowed() {
-		return ErrCut
+		return errCut
 	}
 	cleanAnswer(resp.Header)
 	cleanAnswer(resp.Trailer)
@@ -244,11 +244,11 @@ func (u *Upstream) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	t.outcome = Failed
 	u.log.Warn("the service did not answer", "service", u.opt.To, "error", err)
-	Refuse(w, http.StatusBadGateway, "the service behind this door cannot be reached or broke off; try again later")
+	refuse(w, http.StatusBadGateway, "the service behind this door cannot be reached or broke off; try again later")
 }
 
-// Refuse answers with words.
-func Refuse(w http.ResponseWriter, status int, words string) {
+// refuse answers with words.
+func refuse(w http.ResponseWriter, status int, words string) {
 	h := w.Header()
 	clear(h)
 	h.Set("Content-Type", "text/plain; charset=utf-8")
@@ -258,8 +258,8 @@ func Refuse(w http.ResponseWriter, status int, words string) {
 	io.WriteString(w, words+"\n")
 }
 
-// RefuseAs answers as a verdict says that its refusal looks.
-func RefuseAs(w http.ResponseWriter, v *gate.Verdict) {
+// refuseAs answers as a verdict says that its refusal looks.
+func refuseAs(w http.ResponseWriter, v *gate.Verdict) {
 	h := w.Header()
 	clear(h)
 	for _, f := range v.Header {

@@ -34,7 +34,7 @@ type Options struct {
 	TLS *tls.Config
 	// Trusted are the addresses of proxies whose X-Forwarded-* headers are believed. Who comes over a Unix socket is believed always.
 	Trusted []netip.Prefix
-	// Every is how often an allowed request is judged again while nothing flows; zero takes DefaultEvery.
+	// Every is how often an allowed request is judged again while nothing flows; zero takes a second.
 	Every time.Duration
 	// Logger takes what goes wrong on the way to the service, without anything of requests; nil logs nothing.
 	Logger *slog.Logger

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// ErrCut is the cause of everything that ends because what was allowed is not allowed any more.
-var ErrCut = errors.New("cut off: the job may not do this any more")
+// errCut is the cause of everything that ends because what was allowed is not allowed any more.
+var errCut = errors.New("cut off: the job may not do this any more")
 
-// DefaultEvery is how often a [Watch] asks while nothing flows.
-const DefaultEvery = time.Second
+// defaultEvery is how often a watch asks while nothing flows.
+const defaultEvery = time.Second
 
-// Watch keeps one request under the question that allowed it. It is safe for concurrent use.
-type Watch struct {
+// watch keeps one request under the question that allowed it. It is safe for concurrent use.
+type watch struct {
 	ask    func(context.Context) bool
 	every  time.Duration
 	ctx    context.Context
@@ -29,13 +29,13 @@ type Watch struct {
 	closed bool
 }
 
-// NewWatch begins to watch. ask tells whether the request may go on; it is asked by several goroutines at once, and its context ends with the watch.
+// newWatch begins to watch. ask tells whether the request may go on; it is asked by several goroutines at once, and its context ends with the watch.
 // With a nil ask nothing is asked and everything may. onCut, which may be nil, is called at most once, and not after Close. every is the time
-// between two questions while nothing flows; zero takes DefaultEvery. End it with Close.
-func NewWatch(ctx context.Context, every time.Duration, ask func(context.Context) bool, onCut func()) *Watch {
-	w := &Watch{ask: ask, every: every, onCut: onCut}
+// between two questions while nothing flows; zero takes defaultEvery. End it with Close.
+func newWatch(ctx context.Context, every time.Duration, ask func(context.Context) bool, onCut func()) *watch {
+	w := &watch{ask: ask, every: every, onCut: onCut}
 	if w.every <= 0 {
-		w.every = DefaultEvery
+		w.every = defaultEvery
 	}
 	w.ctx, w.cancel = context.WithCancelCause(ctx)
 	if ask != nil {
@@ -46,14 +46,14 @@ func NewWatch(ctx context.Context, every time.Duration, ask func(context.Context
 	return w
 }
 
-// Context ends with the watch, and with the cause ErrCut when it cuts.
-func (w *Watch) Context() context.Context { return w.ctx }
+// Context ends with the watch, and with the cause errCut when it cuts.
+func (w *watch) Context() context.Context { return w.ctx }
 
 // Cut reports whether it has cut.
-func (w *Watch) Cut() bool { return w.over.Load() }
+func (w *watch) Cut() bool { return w.over.Load() }
 
 // Close ends the watch. A second time it does nothing.
-func (w *Watch) Close() {
+func (w *watch) Close() {
 	w.mu.Lock()
 	w.closed = true
 	if w.timer != nil {
@@ -64,7 +64,7 @@ func (w *Watch) Close() {
 }
 
 // Allowed asks whether the request may go on, and cuts if not.
-func (w *Watch) Allowed() bool {
+func (w *watch) Allowed() bool {
 	if w.over.Load() {
 		return false
 	}
@@ -75,20 +75,20 @@ func (w *Watch) Allowed() bool {
 	return false
 }
 
-func (w *Watch) cut() {
+func (w *watch) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.ctx.Err() != nil || w.over.Swap(true) {
 		return // the client has gone, which is why nothing was answered
 	}
-	w.cancel(ErrCut)
+	w.cancel(errCut)
 	if w.onCut != nil {
 		w.onCut()
 	}
 }
 
 // unlessCut does f, which must not wait for anything, unless the watch has cut; a cut comes before or after all of f.
-func (w *Watch) unlessCut(f func()) bool {
+func (w *watch) unlessCut(f func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over.Load() {
@@ -98,7 +98,7 @@ func (w *Watch) unlessCut(f func()) bool {
 	return true
 }
 
-func (w *Watch) tick() {
+func (w *watch) tick() {
 	if !w.Allowed() {
 		return
 	}
@@ -109,9 +109,9 @@ func (w *Watch) tick() {
 	}
 }
 
-// Reader gives what body has for as long as it is allowed: each chunk, and the end, is given only after one more question. Reads fail with ErrCut from
+// Reader gives what body has for as long as it is allowed: each chunk, and the end, is given only after one more question. Reads fail with errCut from
 // the cut on. A Read that waits is not woken: close body, or its connection, in onCut.
-func (w *Watch) Reader(body io.ReadCloser) io.ReadCloser {
+func (w *watch) Reader(body io.ReadCloser) io.ReadCloser {
 	if w.ask == nil {
 		return body
 	}
@@ -120,7 +120,7 @@ func (w *Watch) Reader(body io.ReadCloser) io.ReadCloser {
 
 type watched struct {
 	io.ReadCloser
-	watch *Watch
+	watch *watch
 }
 
 // Read implements io.Reader.
@@ -128,7 +128,7 @@ func (r *watched) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	if (n > 0 || err == nil || err == io.EOF) && !r.watch.Allowed() || r.watch.Cut() {
 		clear(p[:n])
-		return 0, ErrCut
+		return 0, errCut
 	}
 	return n, err
 }
