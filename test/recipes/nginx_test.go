@@ -62,6 +62,7 @@ func TestNginxServesWhatWasJudged(t *testing.T) {
 		"hop-by-hop":                 {get("GET "+chart+" HTTP/1.1", "Connection: close, Jobward-Job, Jobward-User, X-Original-URI, Authorization\r\n"), 200},
 		"forged identity":            {get("GET "+chart+" HTTP/1.1", "Jobward-User: 1\r\nJobward-User: 1\r\njobward_user: 1\r\nJobward-Nonsense: 1\r\n"), 200},
 		"parameters":                 {get("GET "+chart+"?token=1&x=%7B%7D{http.request.host} HTTP/1.1", ""), 200},
+		"long":                       {get("GET "+chart+"?x="+strings.Repeat("y", 7000)+" HTTP/1.1", ""), 200},
 		"both lengths":               {get("GET "+chart+" HTTP/1.1", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n") + "0\r\n\r\nGET /x HTTP/1.1\r\nHost: x\r\n\r\n", 400},
 		"another method":             {get("GET "+chart+" HTTP/1.1", "X-HTTP-Method-Override: DELETE\r\n"), 400},
 		"another method, underscore": {get("GET "+chart+" HTTP/1.1", "X_HTTP_Method_Override: DELETE\r\n"), 200},
