@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,6 +97,29 @@ func TestGiteaRoutes(t *testing.T) {
 // gitea is a Gitea with two private repositories of dana's, which its service user may read and write.
 type gitea struct {
 	at string // host:port
+	// before is where the recipes find it: what they send is noted on the way.
+	before string
+	mu     sync.Mutex
+	saw    strings.Builder
+}
+
+// note puts a server before Gitea that writes down all headers.
+func (g *gitea) note(t *testing.T) {
+	pass := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: g.at})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		fmt.Fprintln(&g.saw, r.Method, r.RequestURI, r.Header)
+		g.mu.Unlock()
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	g.before = s.Listener.Addr().String()
+}
+
+func (g *gitea) seen() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.saw.String()
 }
 
 const danasPassword = "correct-horse"
@@ -111,7 +138,8 @@ func startGitea(t *testing.T) *gitea {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	g := &gitea{freeAddress(t)}
+	g := &gitea{at: freeAddress(t)}
+	g.note(t)
 	_, port, _ := net.SplitHostPort(g.at)
 	name, err := exec.Command("id", "-un").Output()
 	if err != nil {
@@ -197,12 +225,12 @@ func TestGitea(t *testing.T) {
 		write(t, filepath.Join(r.dir, "jobs.conf"), recipe(t, "gitea/jobs.conf",
 			[2]string{"/etc/nginx/tls/jobs.git.example.com.pem", cert}, [2]string{"/etc/nginx/tls/jobs.git.example.com.key", key}, here,
 			[2]string{"listen 443", "listen " + jobs}, [2]string{"server_name jobs.git.example.com", "server_name localhost"},
-			[2]string{"/var/log/nginx", logs}, [2]string{"127.0.0.1:3000", g.at}))
+			[2]string{"/var/log/nginx", logs}, [2]string{"127.0.0.1:3000", g.before}))
 		write(t, filepath.Join(r.dir, "people.conf"), r.people(g, people, cert, key))
 		launchNginx(t, r, nginx, "00-jobward.conf", "jobs.conf", "people.conf")
 		waitFor(t, jobs, people)
 		d := &giteaDoor{r, t, "https://" + local(jobs), "https://" + local(people), ca}
-		token := d.all()
+		token := d.all(g)
 		wantWithout(t, token, map[string]string{"nginx's access log": read(t, filepath.Join(logs, "jobs.git.access.log"))})
 	})
 	t.Run("behind.conf", func(t *testing.T) {
@@ -211,12 +239,12 @@ func TestGitea(t *testing.T) {
 		ca, cert, key := r.tls()
 		write(t, filepath.Join(r.dir, "user.inc"), recipe(t, "gitea/user.inc"))
 		write(t, filepath.Join(r.dir, "behind.conf"), recipe(t, "gitea/behind.conf", [2]string{"/etc/nginx/", r.dir + "/"}, [2]string{"/var/log/nginx", r.dir},
-			[2]string{"listen 127.0.0.1:8081", "listen " + behind}, [2]string{"127.0.0.1:3000", g.at}))
+			[2]string{"listen 127.0.0.1:8081", "listen " + behind}, [2]string{"127.0.0.1:3000", g.before}))
 		write(t, filepath.Join(r.dir, "people.conf"), r.people(g, people, cert, key))
 		launchNginx(t, r, nginx, "behind.conf", "people.conf")
 		waitFor(t, behind, people)
 		d := &giteaDoor{r, t, "http://" + local(proxy), "https://" + local(people), ca}
-		d.all()
+		d.all(g)
 	})
 }
 
@@ -230,7 +258,7 @@ func (r *rig) tls() (ca, cert, key string) {
 
 func (r *rig) people(g *gitea, listen, cert, key string) string {
 	return recipe(r.t, "gitea/people.conf", [2]string{"/etc/nginx/tls/git.example.com.pem", cert}, [2]string{"/etc/nginx/tls/git.example.com.key", key},
-		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name git.example.com", "server_name localhost"}, [2]string{"127.0.0.1:3000", g.at})
+		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name git.example.com", "server_name localhost"}, [2]string{"127.0.0.1:3000", g.before})
 }
 
 // giteaDoor is a way to Gitea for jobs, beside that of people.
@@ -241,7 +269,7 @@ type giteaDoor struct {
 	ca           string
 }
 
-func (d *giteaDoor) all() (token string) {
+func (d *giteaDoor) all(g *gitea) (token string) {
 	t := d.t
 	job := "gitea-" + strings.TrimSuffix(filepath.Base(t.Name()), ".conf")
 	token = d.issueIn(notes, job)
@@ -271,10 +299,31 @@ func (d *giteaDoor) all() (token string) {
 	d.want("forged, with a token", "404", d.jobs+"/api/v1/repos/dana/secret/raw/README.md", append(forged, header...)...)
 	d.want("people", "200", d.people+"/api/v1/repos/dana/notes", "--user", "dana:"+danasPassword)
 
+	d.push("with the switch off", token, "403")
+	ctx, cancel := d.soon()
+	defer cancel()
+	on := true
+	if _, err := jobwardv1.NewAllowlistServiceClient(d.conn).UpdateSettings(ctx, &jobwardv1.UpdateSettingsRequest{ProjectId: notes, PushSelf: &on}); err != nil {
+		t.Fatal(err)
+	}
+	d.push("with the switch on", token, "")
+
+	// What is public to Jobward alone is not public: a visitor is nobody at Gitea.
+	directory := jobwardv1.NewDirectoryServiceClient(d.conn)
+	got, err := directory.GetProject(ctx, &jobwardv1.GetProjectRequest{ProjectId: notes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Project.Visibility = jobwardv1.Visibility_VISIBILITY_PUBLIC
+	if _, err := directory.ApplyChanges(ctx, &jobwardv1.ApplyChangesRequest{Changes: []*jobwardv1.Change{{Change: &jobwardv1.Change_SetProject{SetProject: got.Project}}}}); err != nil {
+		t.Fatal(err)
+	}
+	d.want("public to Jobward alone", "404", d.jobs+raw)
+
 	d.revoke(job, jobwardv1.Outcome_OUTCOME_UNSPECIFIED)
 	d.clone("after the job", token, "dana/notes", "Authentication failed")
 	d.want("raw, after the job", "401", d.jobs+raw, header...)
-	wantWithout(t, token, map[string]string{"the sidecar's log": d.sidecar.Log.String()})
+	wantWithout(t, token, map[string]string{"the sidecar's log": d.sidecar.Log.String(), "what reached Gitea": g.seen()})
 	return token
 }
 
@@ -293,13 +342,31 @@ func (r *rig) issueIn(project int64, job string) string {
 	return resp.Token
 }
 
-// clone clones with a token, and wants it to work, or to fail and say something.
-func (d *giteaDoor) clone(what, token, repo, says string) {
+// push pushes a commit to dana/notes, and wants it to work, or to fail and say something.
+func (d *giteaDoor) push(what, token, says string) {
 	d.t.Helper()
-	to := filepath.Join(d.dir, "clone")
-	defer os.RemoveAll(to)
-	scheme, host, _ := strings.Cut(d.jobs, "://")
-	cmd := exec.Command("git", "-c", "http.sslCAInfo="+d.ca, "clone", scheme+"://gitlab-ci-token:"+token+"@"+host+"/"+repo+".git", to)
+	work := filepath.Join(d.dir, "work")
+	defer os.RemoveAll(work)
+	at := d.as(token) + "/dana/notes.git"
+	if out, err := d.git("clone", "-q", at, work); err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := d.git("-C", work, "-c", "user.name=dana", "-c", "user.email=dana@acme.example", "commit", "-q", "--allow-empty", "-m", "by a job"); err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := d.git("-C", work, "push", at, "main")
+	if (err != nil) != (says != "") || !strings.Contains(out, says) {
+		d.t.Errorf("push %s: %v\n%s", what, err, out)
+	}
+}
+
+func (d *giteaDoor) as(token string) string {
+	return strings.Replace(d.jobs, "://", "://gitlab-ci-token:"+token+"@", 1)
+}
+
+// git runs git with nothing of this machine's settings.
+func (d *giteaDoor) git(args ...string) (string, error) {
+	cmd := exec.Command("git", append([]string{"-c", "http.sslCAInfo=" + d.ca}, args...)...)
 	for _, v := range programs.Environ("HOME="+d.dir, "LC_ALL=C") {
 		if !strings.HasPrefix(v, "GIT_") && !strings.HasPrefix(v, "SSL_") {
 			cmd.Env = append(cmd.Env, v)
@@ -307,7 +374,16 @@ func (d *giteaDoor) clone(what, token, repo, says string) {
 	}
 	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1")
 	out, err := cmd.CombinedOutput()
-	if (err != nil) != (says != "") || !strings.Contains(string(out), says) {
+	return string(out), err
+}
+
+// clone clones with a token, and wants it to work, or to fail and say something.
+func (d *giteaDoor) clone(what, token, repo, says string) {
+	d.t.Helper()
+	to := filepath.Join(d.dir, "clone")
+	defer os.RemoveAll(to)
+	out, err := d.git("clone", d.as(token)+"/"+repo+".git", to)
+	if (err != nil) != (says != "") || !strings.Contains(out, says) {
 		d.t.Errorf("clone of %s: %v\n%s", what, err, out)
 	}
 	if _, statErr := os.Stat(filepath.Join(to, "README.md")); err == nil && statErr != nil {
