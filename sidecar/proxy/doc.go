@@ -15,7 +15,7 @@
 // pep, and the chunk waits with it: a PDP that restarts cuts no transfer whose lease runs.
 //
 // Each of these questions counts as one: among the cache's hits, and in the counts of the PDP's audit log, where it keeps allowed decisions. Requests are
-// counted by jobward.verdicts, and those passed on by jobward.passages.
+// counted by jobward.verdicts, those twice whose token is in the body, and those passed on by jobward.passages.
 //
 // # What is passed on
 //

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -82,17 +81,4 @@ func (d *Door) inBody(r *http.Request, v *gate.Verdict) *gate.Body {
 		return nil
 	}
 	return gate.BodyOf(r.Header)
-}
-
-func refuseBody(w http.ResponseWriter, err error) {
-	switch {
-	case errors.Is(err, errTooLarge):
-		refuse(w, http.StatusRequestEntityTooLarge, err.Error())
-	case errors.Is(err, errSlow):
-		refuse(w, http.StatusRequestTimeout, err.Error())
-	case errors.Is(err, errUnclear):
-		refuse(w, http.StatusBadRequest, err.Error())
-	default:
-		refuse(w, http.StatusBadRequest, "the body cannot be read")
-	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +21,9 @@ import (
 	"github.com/jobward/jobward/test/capture"
 )
 
-const patience = 10 * time.Second
+const patience = proxy.Patience
+
+type zeros = proxy.Zeros
 
 // house is the whole door before a service, with a real PDP.
 type house struct {
@@ -60,38 +61,11 @@ func newHouse(t testing.TB, service http.HandlerFunc, change ...func(*proxy.Opti
 	return h
 }
 
-func (h *house) outcome() proxy.Outcome {
-	h.t.Helper()
-	select {
-	case o := <-h.ended:
-		return o
-	case <-time.After(patience):
-		h.t.Fatal("the request does not end")
-		return 0
-	}
-}
+func (h *house) outcome() proxy.Outcome { h.t.Helper(); return proxy.Ended(h.t, h.ended) }
 
-// do makes one request with headers "Name: value".
 func (h *house) do(method, path string, body io.Reader, headers ...string) (*http.Response, string) {
 	h.t.Helper()
-	req, err := http.NewRequestWithContext(h.t.Context(), method, h.front.URL+path, body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, line := range headers {
-		name, value, _ := strings.Cut(line, ": ")
-		req.Header.Add(name, value)
-	}
-	resp, err := h.front.Client().Do(req)
-	if err != nil {
-		return nil, err.Error()
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return resp, err.Error()
-	}
-	return resp, string(b)
+	return proxy.Do(h.t, h.front, method, path, body, headers...)
 }
 
 // echo answers with what a service sees of a request.
@@ -103,10 +77,6 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	fmt.Fprintf(w, "body=%q\n", body)
 }
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 func packageOf(project any) string {
 	return fmt.Sprintf("/api/v4/projects/%v/packages/generic/a/1.0/a.bin", project)
@@ -271,133 +241,6 @@ func TestTrigger(t *testing.T) {
 	}
 	if resp, body := h.do("POST", path, strings.NewReader("token="+token+"&ref=main"), "Content-Type: application/x-www-form-urlencoded"); resp == nil || !strings.Contains(body, `body="ref=main"`) {
 		t.Errorf("a job token: %v %s", resp, body)
-	}
-}
-
-// TestRevokeCutsDownload has a service that sends a chunk whenever the test wants. After Revoke says that nobody allows the job any more, the next
-// chunk does not arrive. Nothing but the question before the chunk can tell: the timer sleeps.
-func TestRevokeCutsDownload(t *testing.T) {
-	more := make(chan struct{})
-	h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
-		for range more {
-			if _, err := io.WriteString(w, "chunk"); err != nil {
-				return
-			}
-			http.NewResponseController(w).Flush()
-		}
-	}, func(o *proxy.Options) { o.Every = time.Hour })
-	defer close(more)
-	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
-	req, _ := http.NewRequestWithContext(t.Context(), "GET", h.front.URL+packageOf(peptest.Lib), nil)
-	req.Header.Set("Job-Token", token)
-	go func() { more <- struct{}{} }()
-	resp, err := h.front.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	buf := make([]byte, 100)
-	for range 10 {
-		if n, err := io.ReadFull(resp.Body, buf[:5]); err != nil {
-			t.Fatal(n, err)
-		}
-		more <- struct{}{}
-	}
-	io.ReadFull(resp.Body, buf[:5])
-	h.pdp.Revoke("1")
-	more <- struct{}{}
-	if n, err := resp.Body.Read(buf); n != 0 || err == nil || err == io.EOF {
-		t.Errorf("after Revoke %d bytes arrive, %v", n, err)
-	}
-	if o := h.outcome(); o != proxy.Cut {
-		t.Errorf("outcome %d", o)
-	}
-}
-
-// TestRevokeCutsUpload is the other direction; and a role that was taken away cuts as well.
-func TestRevokeCutsUpload(t *testing.T) {
-	for name, end := range map[string]func(*peptest.PDP){
-		"revoked": func(p *peptest.PDP) { p.Revoke("1") },
-		"a role":  func(p *peptest.PDP) { p.AddUser(peptest.Dev, "dev", authz.RoleGuest) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			var got atomic.Int64
-			saw := make(chan error, 1)
-			h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
-				for buf := make([]byte, 100); ; {
-					n, err := r.Body.Read(buf)
-					if got.Add(int64(n)); err != nil {
-						saw <- err
-						return
-					}
-				}
-			}, func(o *proxy.Options) { o.Every = time.Hour })
-			token := h.pdp.Issue("1", peptest.App, peptest.Dev)
-			body, send := io.Pipe()
-			req, _ := http.NewRequestWithContext(t.Context(), "PUT", h.front.URL+packageOf(peptest.App), body)
-			req.Header.Set("Job-Token", token)
-			done := make(chan int, 1)
-			go func() {
-				resp, err := h.front.Client().Do(req)
-				if err != nil {
-					done <- 0
-					return
-				}
-				resp.Body.Close()
-				done <- resp.StatusCode
-			}()
-			io.WriteString(send, "12345")
-			for end := time.Now().Add(patience); got.Load() < 5; time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("nothing arrives")
-				}
-			}
-			end(h.pdp)
-			io.WriteString(send, "67890")
-			if err := <-saw; err == io.EOF || got.Load() != 5 {
-				t.Errorf("the service has %d bytes and %v", got.Load(), err)
-			}
-			if status := <-done; status != 401 && status != 403 && status != 404 {
-				t.Errorf("the client gets %d", status)
-			}
-			send.Close()
-			if o := h.outcome(); o != proxy.Cut {
-				t.Errorf("outcome %d", o)
-			}
-		})
-	}
-}
-
-// TestOutage lets a transfer go on while the lease runs and no PDP is there, and cuts it when the lease is over.
-func TestOutage(t *testing.T) {
-	h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
-		for r.Context().Err() == nil {
-			if _, err := w.Write(make([]byte, 1000)); err != nil {
-				return
-			}
-			http.NewResponseController(w).Flush()
-			time.Sleep(time.Millisecond)
-		}
-	})
-	token := h.pdp.Issue("1", peptest.App, peptest.Dev)
-	req, _ := http.NewRequestWithContext(t.Context(), "GET", h.front.URL+packageOf(peptest.Lib), nil)
-	req.Header.Set("Job-Token", token)
-	resp, err := h.front.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	began := time.Now()
-	h.pdp.Outage(true)
-	defer h.pdp.Outage(false)
-	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Error(n, err)
-	}
-	if took := time.Since(began); took < peptest.DefaultTerm/4 || took > peptest.DefaultTerm+10*time.Second {
-		t.Errorf("cut after %v, with a lease of %v", took, peptest.DefaultTerm)
-	}
-	if o := h.outcome(); o != proxy.Cut {
-		t.Errorf("outcome %d", o)
 	}
 }
 

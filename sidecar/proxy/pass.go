@@ -7,11 +7,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/jobward/jobward/sidecar/gate"
 )
 
 // Passage is how one allowed request is passed on.
@@ -245,64 +242,4 @@ func (u *Upstream) failed(w http.ResponseWriter, r *http.Request, err error) {
 	t.outcome = Failed
 	u.log.Warn("the service did not answer", "service", u.opt.To, "error", err)
 	refuse(w, http.StatusBadGateway, "the service behind this door cannot be reached or broke off; try again later")
-}
-
-// refuse answers with words.
-func refuse(w http.ResponseWriter, status int, words string) {
-	h := w.Header()
-	clear(h)
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	io.WriteString(w, words+"\n")
-}
-
-// refuseAs answers as a verdict says that its refusal looks.
-func refuseAs(w http.ResponseWriter, v *gate.Verdict) {
-	h := w.Header()
-	clear(h)
-	for _, f := range v.Header {
-		h.Add(f[0], f[1])
-	}
-	if v.ContentType != "" {
-		h.Set("Content-Type", v.ContentType)
-	}
-	h.Set("X-Content-Type-Options", "nosniff")
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
-	}
-	w.WriteHeader(v.Status)
-	io.WriteString(w, v.Body)
-}
-
-// RawPath gives the path of the request line, byte for byte. The error says why a request line is none that can be passed on.
-func RawPath(r *http.Request) (string, error) {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	switch {
-	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
-		return "", errors.New("CONNECT and TRACE are not passed on")
-	case !strings.HasPrefix(path, "/"):
-		return "", errors.New("the request line must have a path that begins with a slash, and no more than a path and a query")
-	case strings.HasPrefix(path, "//"):
-		return "", errors.New("the path must not begin with two slashes")
-	case strings.Contains(r.RequestURI, "#") || strings.ContainsFunc(path, func(c rune) bool { return c <= ' ' || c > '~' }):
-		return "", errors.New("the path has characters that must be percent-encoded")
-	}
-	return path, nil
-}
-
-// upgradeless makes r a request that asks for no other protocol, and reports false when it cannot do without.
-func upgradeless(r *http.Request) bool {
-	if len(r.Header["Upgrade"]) == 0 {
-		return true
-	}
-	for _, v := range r.Header["Upgrade"] {
-		if !strings.EqualFold(strings.TrimSpace(v), "h2c") {
-			return false
-		}
-	}
-	delete(r.Header, "Upgrade")
-	delete(r.Header, "Http2-Settings")
-	return true
 }

@@ -12,7 +12,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 10 * time.Second
 
@@ -64,16 +68,7 @@ func newRig(t testing.TB, service http.HandlerFunc, change ...func(*rig, *Option
 	return r
 }
 
-func (r *rig) outcome() Outcome {
-	r.t.Helper()
-	select {
-	case o := <-r.ended:
-		return o
-	case <-time.After(patience):
-		r.t.Fatal("the request does not end")
-		return 0
-	}
-}
+func (r *rig) outcome() Outcome { r.t.Helper(); return ended(r.t, r.ended) }
 
 // raw sends bytes and gives the answer to one request of this method.
 func (r *rig) raw(method, text string) (*http.Response, string) {
@@ -98,18 +93,23 @@ func (r *rig) raw(method, text string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// do makes one request with headers "Name: value".
 func (r *rig) do(method, path string, body io.Reader, headers ...string) (*http.Response, string) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.front.URL+path, body)
+	return do(r.t, r.front, method, path, body, headers...)
+}
+
+// do makes one request with headers "Name: value".
+func do(t testing.TB, front *httptest.Server, method, path string, body io.Reader, headers ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, front.URL+path, body)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Add(name, value)
 	}
-	resp, err := r.front.Client().Do(req)
+	resp, err := front.Client().Do(req)
 	if err != nil {
 		return nil, err.Error()
 	}
@@ -119,6 +119,17 @@ func (r *rig) do(method, path string, body io.Reader, headers ...string) (*http.
 		return resp, err.Error()
 	}
 	return resp, string(b)
+}
+
+func ended(t testing.TB, outcomes chan Outcome) Outcome {
+	t.Helper()
+	select {
+	case o := <-outcomes:
+		return o
+	case <-time.After(patience):
+		t.Fatal("the request does not end")
+		return 0
+	}
 }
 
 func (r *rig) eventually(ok func() bool, otherwise string) {
