@@ -9,7 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	ext_authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/req_without_query/v3"
@@ -74,8 +74,11 @@ func TestRecipe(t *testing.T) {
 		if f.GetDisabled() || f.GetIsOptional() {
 			t.Errorf("%s may be left out", f.GetName())
 		}
-		if names[len(names)-1] == "ext_authz" {
+		switch names[len(names)-1] {
+		case "ext_authz":
 			authz = unpack[*ext_authzv3.ExtAuthz](t, f.GetTypedConfig())
+		case "header_mutation":
+			checkRemoved(t, unpack[*mutationv3.HeaderMutation](t, f.GetTypedConfig()))
 		}
 	}
 	if got := strings.Join(names, " "); got != "header_mutation ext_authz router" {
@@ -93,6 +96,21 @@ func TestRecipe(t *testing.T) {
 	for _, taken := range []string{"%PATH", "(:PATH", "ORIGINAL-PATH", "AUTHORIZATION", "JOB-TOKEN)"} {
 		if log := strings.ReplaceAll(strings.ToUpper(hcm.GetAccessLog()[0].String()), "REQ_WITHOUT_QUERY(:PATH)", ""); strings.Contains(log, taken) {
 			t.Errorf("the access log has %s", taken)
+		}
+	}
+}
+
+// checkRemoved wants that nothing of what clients may not say goes on.
+func checkRemoved(t *testing.T, m *mutationv3.HeaderMutation) {
+	t.Helper()
+	removed := map[string]bool{}
+	for _, one := range m.GetMutations().GetRequestMutations() {
+		removed[one.GetRemove()] = true
+		removed[one.GetRemoveOnMatch().GetKeyMatcher().GetPrefix()+"*"] = true
+	}
+	for _, want := range []string{"jobward*", "forwarded", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-prefix"} {
+		if !removed[want] {
+			t.Errorf("%s is not removed", want)
 		}
 	}
 }
