@@ -149,12 +149,10 @@ func (g *Gate) anonymous(ctx context.Context, r *Request, m route.Match, v *Verd
 		return o
 	}
 	v.Question = authz.Request{Token: authz.Nobody, Target: target, Permission: m.Route.Permission, Surface: m.Route.Surface}
-	d, err := g.Asker.Check(ctx, v.Question)
+	d, err := g.ask(ctx, v)
 	if err != nil {
 		return undecided(err)
 	}
-	g.Counts.Decided(&d)
-	v.Reason, v.Revision = d.Reason, d.Revision
 	switch {
 	case d.Allow:
 		return AllowedAnonymous
@@ -176,12 +174,10 @@ func (g *Gate) job(ctx context.Context, r *Request, m route.Match, text string, 
 	default:
 		return o
 	}
-	d, err := g.Asker.Check(ctx, v.Question)
+	d, err := g.ask(ctx, v)
 	if err != nil {
 		return undecided(err)
 	}
-	g.Counts.Decided(&d)
-	v.Reason, v.Revision = d.Reason, d.Revision
 	switch {
 	case d.Allow && o == NotFound:
 		v.Reason = authz.TargetNotFound
@@ -208,6 +204,16 @@ func (g *Gate) job(ctx context.Context, r *Request, m route.Match, text string, 
 		return NotFound
 	}
 	return Undecided
+}
+
+// ask asks the question of v, and notes in v what the decision tells.
+func (g *Gate) ask(ctx context.Context, v *Verdict) (authz.Decision, error) {
+	d, err := g.Asker.Check(ctx, v.Question)
+	if err == nil {
+		g.Counts.Decided(&d)
+		v.Reason, v.Revision = d.Reason, d.Revision
+	}
+	return d, err
 }
 
 // undecided sorts the errors of an Asker: a question that cannot be asked is the client's fault, everything else is nobody's answer.

@@ -54,8 +54,8 @@ const (
 
 // Headers that Owners send.
 const (
-	OwnerMethodHeader = "Jobward-Method" // of the request to the service
-	OwnerPathHeader   = "Jobward-Path"   // its path as it stood on the request line; never the query, which may hold a token
+	ownerMethodHeader = "Jobward-Method" // of the request to the service
+	ownerPathHeader   = "Jobward-Path"   // its path as it stood on the request line; never the query, which may hold a token
 )
 
 // Owners asks a service which projects own what paths name; its Find is a [Gate.Owner]. It is safe for concurrent use.
@@ -81,7 +81,7 @@ func AskOwners(address string) (*Owners, error) {
 // Close ends the connections that wait for questions.
 func (o *Owners) Close() { o.client.CloseIdleConnections() }
 
-// Find asks: a GET of the address with the headers [OwnerMethodHeader] and [OwnerPathHeader]. The answer is 404 when nothing there has an owner
+// Find asks: a GET of the address with the headers Jobward-Method and Jobward-Path. The answer is 404 when nothing there has an owner
 // (KindNotFound), or 200 with one of
 //
 //	{"project_id": 7}
@@ -94,8 +94,8 @@ func (o *Owners) Find(ctx context.Context, r *Request, _ route.Match) (authz.Tar
 	if err != nil {
 		return authz.Target{}, unknownOwner("the question could not be made", err)
 	}
-	req.Header.Set(OwnerMethodHeader, r.Method)
-	req.Header.Set(OwnerPathHeader, r.Path)
+	req.Header.Set(ownerMethodHeader, r.Method)
+	req.Header.Set(ownerPathHeader, r.Path)
 	resp, err := o.client.Do(req)
 	if err != nil {
 		return authz.Target{}, unknownOwner("the service was not reached", err)

@@ -113,7 +113,7 @@ func TestOwners(t *testing.T) {
 			t.Errorf("%d %.40q: %+v, %v", c.status, c.answer, got, err)
 		}
 	}
-	if saw.URL.Path != "/owner" || saw.Method != "GET" || saw.Header.Get(OwnerMethodHeader) != "GET" || saw.Header.Get(OwnerPathHeader) != r.Path {
+	if saw.URL.Path != "/owner" || saw.Method != "GET" || saw.Header.Get(ownerMethodHeader) != "GET" || saw.Header.Get(ownerPathHeader) != r.Path {
 		t.Errorf("%+v", saw)
 	}
 	if strings.Contains(fmt.Sprint(saw.Header, saw.URL), good) {

@@ -14,8 +14,8 @@ const (
 	restType = "application/json"
 	textType = "text/plain; charset=utf-8"
 
-	// NotFoundText is what git users know from the seed's troubleshooting section.
-	NotFoundText = "The project you were looking for could not be found or you don't have permission to view it."
+	// notFoundText is what git users know from the seed's troubleshooting section.
+	notFoundText = "The project you were looking for could not be found or you don't have permission to view it."
 )
 
 // saying is a body in both forms.
@@ -29,8 +29,8 @@ var (
 	saysDead      = saying{401, `{"message":"401 Unauthorized"}`, "The job token is not valid, or its job has ended."}
 	saysUser      = saying{401, `{"message":"401 Unauthorized"}`, "The user who caused the job may not use this service."}
 	saysForbidden = saying{403, `{"message":"403 Forbidden"}`, "The job may not do this on the project."}
-	saysNotFound  = saying{404, `{"message":"404 Project Not Found"}`, NotFoundText}
-	saysNoRoute   = saying{404, `{"message":"404 Not Found"}`, NotFoundText}
+	saysNotFound  = saying{404, `{"message":"404 Project Not Found"}`, notFoundText}
+	saysNoRoute   = saying{404, `{"message":"404 Not Found"}`, notFoundText}
 	saysRefused   = saying{400, `{"message":"400 Bad Request"}`, "The request is refused."}
 	saysBad       = saying{400, `{"message":"400 Bad Request: the path or the question is not well-formed"}`, "The path or the question is not well-formed."}
 	saysTwo       = saying{400, `{"message":"400 Bad Request: two different job tokens"}`, "The request shows two different job tokens."}
