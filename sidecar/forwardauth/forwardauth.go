@@ -1,7 +1,6 @@
 package forwardauth
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -79,20 +78,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // trusted reports whether the peer of the connection is one of the proxies.
 func (h *handler) trusted(r *http.Request) bool {
-	if _, unix := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); unix {
-		return h.unix
-	}
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	a := from.Addr().Unmap().WithZone("")
-	for _, p := range h.peers {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	peer, socket := gate.Peer(r)
+	return socket && h.unix || gate.Among(h.peers, peer)
 }
 
 // ask judges the request that r tells of.

@@ -1,7 +1,7 @@
 // Package gate is what the HTTP doors of a sidecar have in common: from a request to the question it asks, and from the decision to how the
 // answer looks from outside. It finds the route (package route), finds the job token on it (SEMANTICS §4), asks, and words the answer
-// (§§0.4, 10.3, 12, 15). It reads no body, writes no response and knows no proxy: those are the doors' own, forwardauth, extauthz, registry,
-// and package proxy.
+// (§§0.4, 10.3, 12, 15). It reads from no connection and writes no response: those are the doors' own, forwardauth, extauthz, registry, and package
+// proxy. What several of them need to know of a request is here: which fields of a body may hold a token ([BodyOf]), and who is at the other end ([Peer]).
 //
 // # Which token counts
 //
@@ -35,7 +35,7 @@
 //	route.Own         401        401          403             403              403              403             400         503
 //	route.Trigger     401        401          403             403              404              400             400         503
 //
-// "Not for this job" is what the job limited itself to, and what no job token opens: the same for any project. "Not to be seen" covers a project that does not exist, and both look the same to the byte. For anonymous visitors both are 401. The reason
-// stands in the decision record of the PDP, and here only if the operator wants it told. Runners are told by the header Job-Status that the
-// job has ended.
+// "Not for this job" is what the job limited itself to, and what no job token opens: the same for any project. "Not to be seen" covers a project that
+// does not exist, and both look the same to the byte. For anonymous visitors both are 401. The reason stands in the decision record of the PDP, and
+// here only if the operator wants it told. Runners are told by the header Job-Status that the job has ended.
 package gate

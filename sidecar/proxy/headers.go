@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/jobward/jobward/sidecar/gate"
@@ -58,32 +56,10 @@ func cleanAnswer(h http.Header) {
 	}
 }
 
-// trusts reports whether a request came from a proxy whose word counts. Whoever comes over a Unix socket was let in by the mode of its file.
-func trusts(trusted []netip.Prefix, r *http.Request) bool {
-	peer, ok := peerOf(r)
-	if !ok {
-		return overSocket(r)
-	}
-	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(peer) })
-}
-
-func overSocket(r *http.Request) bool {
-	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
-	return ok
-}
-
-// peerOf gives the address at the other end of a connection; ok is false for a Unix socket.
-func peerOf(r *http.Request) (a netip.Addr, ok bool) {
-	if overSocket(r) {
-		return a, false
-	}
-	p, err := netip.ParseAddrPort(r.RemoteAddr)
-	return p.Addr().Unmap().WithZone(""), err == nil
-}
-
 // forward says in out where in came from. A trusted proxy's word is kept and added to; that of others is replaced by what is seen here.
 func forward(trusted []netip.Prefix, in *http.Request, out http.Header) {
-	believed := trusts(trusted, in)
+	peer, socket := gate.Peer(in)
+	believed := socket || gate.Among(trusted, peer) // who comes over a Unix socket was let in by the mode of its file
 	var prior []string
 	if believed {
 		prior = in.Header["X-Forwarded-For"]
@@ -94,7 +70,7 @@ func forward(trusted []netip.Prefix, in *http.Request, out http.Header) {
 			}
 		}
 	}
-	if peer, ok := peerOf(in); ok {
+	if peer.IsValid() {
 		prior = append(prior[:len(prior):len(prior)], peer.String())
 	}
 	if len(prior) > 0 {
