@@ -96,7 +96,8 @@ type Config struct {
 
 	// AuditRetention is how long audit events are kept, at least 1h.
 	AuditRetention time.Duration `default:"2160h" placeholder:"DURATION" group:"Audit" help:"How long audit events are kept."`
-	// AuditSample keeps one of so many allowed decisions in the audit log; 0 keeps none. Changes and denials are always kept.
+	// AuditSample keeps one of so many allowed decisions in the audit log; 0 keeps none. Changes and denials are always kept. Answers that a sidecar gave
+	// from its cache are decisions too, and so is every look at a transfer under way at its proxy-addr or registry-addr, one for each 32KiB.
 	AuditSample int `default:"0" placeholder:"N" group:"Audit" help:"Keep one of N allowed decisions; 0: none. Changes and denials are always kept."`
 
 	// LeaseTerm is how long a sidecar may believe its cache without hearing from the PDP, 1s to 60s. Longer, and what a sidecar has cached is answered for

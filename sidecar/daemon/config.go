@@ -101,13 +101,14 @@ type Config struct {
 	// read again when it changes.
 	ProxyCAFile string `name:"proxy-ca-file" placeholder:"FILE" group:"HTTP doors" help:"CA certificates for the certificate of proxy-to, PEM."`
 	// RoutesFile adds routes of other services to the built-in ones of a forge, YAML; package sidecar/route says how they are written. It is read at the
-	// start. It is for all doors that judge requests, ext-authz too, as are the settings below except TrustedProxies.
+	// start. It is for all doors that judge requests, ext-authz too, and so are WithoutToken, OwnerURL and TellReason.
 	RoutesFile string `placeholder:"FILE" group:"HTTP doors" help:"Routes of other services, YAML."`
 	// WithoutToken is what becomes of requests that show no job token where their route has one: judge lets through what an anonymous visitor may do, and
 	// answers 401 to the rest; pass leaves them to the service, which has other ways to know people; deny answers 401.
 	WithoutToken string `default:"judge" enum:"judge,pass,deny" group:"HTTP doors" help:"Requests without a job token: judge (what anybody may do), pass (the service decides) or deny."`
 	// OwnerURL is asked for the project that owns what a path names, where the path does not tell (package files of a group): a GET with the headers
-	// Jobward-Method and Jobward-Path, answered {"project_id": 7}, {"project_path": "group/project"} or 404. Left out, such requests are refused.
+	// Jobward-Method and Jobward-Path, answered within 2s by {"project_id": 7}, {"project_path": "group/project"} or 404. Left out, such requests are
+	// refused. The certificate of an https address is verified against those of the system.
 	OwnerURL string `name:"owner-url" placeholder:"URL" group:"HTTP doors" help:"Who is asked which project owns what a path names."`
 	// TrustedProxies are the addresses, or ranges of addresses, of the proxies that may ask at http-addr, and whose X-Forwarded headers proxy-addr
 	// believes and passes on. X-Forwarded headers of others are replaced.
@@ -172,8 +173,8 @@ type Config struct {
 	// ShutdownDelay is how long the sidecar goes on serving after it has said that it is not ready, so that who watches it notices. Development
 	// mode does not wait.
 	ShutdownDelay time.Duration `default:"5s" placeholder:"DURATION" group:"Stop" help:"Serve on for so long after saying not ready."`
-	// ShutdownGrace is how long calls under way have to finish before they are cut off, and how long giving back the lease may take.
-	ShutdownGrace time.Duration `default:"10s" placeholder:"DURATION" group:"Stop" help:"Time for calls under way to finish."`
+	// ShutdownGrace is how long calls, requests and transfers under way have to finish before they are cut off, and how long giving back the lease may take.
+	ShutdownGrace time.Duration `default:"10s" placeholder:"DURATION" group:"Stop" help:"Time for calls and transfers under way to finish."`
 
 	// LogFormat is text, json, or auto: text on a terminal and JSON otherwise. Logs go to standard error.
 	LogFormat string `default:"auto" enum:"auto,text,json" group:"Logs" help:"auto (text on a terminal, else json), text or json."`

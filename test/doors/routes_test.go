@@ -1,4 +1,3 @@
-// Package doors tests what the HTTP doors of a sidecar and the PDP must agree on, and neither may import from the other.
 package doors
 
 import (
