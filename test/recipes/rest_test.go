@@ -223,21 +223,21 @@ func startNginxREST(t testing.TB) *restDoor {
 		"nginx's access log": filepath.Join(logs, "rest.access.log"), "nginx's error log": filepath.Join(logs, "rest.error.log")}, "200"}
 }
 
-func TestCaddy(t *testing.T) { startCaddy(t).all(false) }
+func TestCaddy(t *testing.T) { startCaddy(t).all(true) }
 
 // startCaddy starts Caddy with its recipe, and all that it needs.
 func startCaddy(t testing.TB) *restDoor {
 	t.Helper()
 	caddy := programs.Find(t, "caddy")
 	programs.Find(t, "curl")
-	door, listen := freeAddress(t), freeAddress(t)
-	r, s := start(t, "--http-addr="+door, "--refuse-query-tokens"), startService(t)
+	door, pass, listen, s := freeAddress(t), freeAddress(t), freeAddress(t), startService(t)
+	r := start(t, "--http-addr="+door, "--refuse-query-tokens", "--proxy-addr="+pass, "--proxy-to=http://"+s.at)
 	write(t, filepath.Join(r.dir, "Caddyfile"), "{\n\tadmin off\n\tauto_https off\n}\n"+recipe(t, "caddy/Caddyfile",
 		[2]string{"\npackages.example.com {", "\nhttp://localhost:" + listen[strings.LastIndexByte(listen, ':')+1:] + " {"},
-		[2]string{"forward_auth 127.0.0.1:7432", "forward_auth " + door}, [2]string{"\treverse_proxy 127.0.0.1:8080", "\treverse_proxy " + s.at}))
+		[2]string{"forward_auth 127.0.0.1:7432", "forward_auth " + door}, [2]string{" 127.0.0.1:7433\n", " " + pass + "\n"}, [2]string{"\treverse_proxy 127.0.0.1:8080", "\treverse_proxy " + s.at}))
 	programs.Launch(t, r.dir, []string{"HOME=" + r.dir, "XDG_DATA_HOME=" + r.dir, "XDG_CONFIG_HOME=" + r.dir}, caddy, "run", "--config", "Caddyfile", "--adapter", "caddyfile")
 	waitFor(t, listen)
-	return &restDoor{r, t, "http://" + strings.Replace(listen, "127.0.0.1", "localhost", 1), "", s, nil, "400"}
+	return &restDoor{r, t, "http://" + strings.Replace(listen, "127.0.0.1", "localhost", 1), "", s, nil, "200"}
 }
 
 func TestReverseProxyMode(t *testing.T) {
