@@ -194,15 +194,15 @@ func (d *restDoor) all(bodies bool) {
 	wantWithout(t, token, texts)
 }
 
-func TestNginxREST(t *testing.T) { startNginxREST(t).all(false) }
+func TestNginxREST(t *testing.T) { startNginxREST(t).all(true) }
 
 // startNginxREST starts nginx with the recipe for a REST API, and all that it needs.
 func startNginxREST(t testing.TB) *restDoor {
 	t.Helper()
 	nginx := programs.Find(t, "nginx")
 	programs.Find(t, "curl")
-	door, listen := freeAddress(t), freeAddress(t)
-	r, s := start(t, "--http-addr="+door), startService(t)
+	door, pass, listen, s := freeAddress(t), freeAddress(t), freeAddress(t), startService(t)
+	r := start(t, "--http-addr="+door, "--proxy-addr="+pass, "--proxy-to=http://"+s.at)
 	logs := filepath.Join(r.dir, "logs")
 	if err := os.Mkdir(logs, 0o755); err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func startNginxREST(t testing.TB) *restDoor {
 		[2]string{"/etc/nginx/tls/packages.example.com.pem", cert}, [2]string{"/etc/nginx/tls/packages.example.com.key", key},
 		[2]string{"/etc/nginx/jobward.inc;", filepath.Join(r.dir, "jobward.inc;")},
 		[2]string{"listen 443", "listen " + listen}, [2]string{"server_name packages.example.com", "server_name localhost"},
-		[2]string{"/var/log/nginx", logs}, [2]string{"127.0.0.1:8080", s.at}))
+		[2]string{"/var/log/nginx", logs}, [2]string{"http://127.0.0.1:7433;", "http://" + pass + ";"}, [2]string{"server 127.0.0.1:8080;", "server " + s.at + ";"}))
 	launchNginx(t, r, nginx, "00-jobward.conf", "rest.conf")
 	waitFor(t, listen)
 	_, port, _ := net.SplitHostPort(listen)
