@@ -68,8 +68,9 @@
 // they are taken out of queries by uri query -job_token -token; before, set Options.RefuseQueryTokens. Caddy sends the query of the request to us
 // as well (GET /auth?job_token=…): nothing between may log it.
 //
-// Traefik: authResponseHeaders with the five headers and Job-Token, which is not in the answer and so is removed. It cannot take a token out of a
-// query.
+// Traefik: authResponseHeaders with the five headers and Job-Token, which is not in the answer and so is removed. At the entry point
+// forwardedHeaders.connection with Job-Token and Authorization, and in a headers middleware before it an empty Connection: what is named there is dropped
+// else, before anybody has judged it. encodeQuerySemicolons, since it makes an ampersand of a semicolon. It cannot take a token out of a query.
 //
 // Where the proxy cannot, either the service is trusted with tokens of its jobs, or Options.RefuseQueryTokens, or the reverse proxy.
 //

@@ -90,7 +90,8 @@ func (d *restDoor) curl(args ...string) (status, body string) {
 	for i := range args {
 		args[i] = strings.ReplaceAll(args[i], "https://gitlab.example.com", d.url)
 	}
-	cmd := exec.Command("curl", append([]string{"-q", "-sS", "--max-time", "60", "-w", "\n%{http_code}"}, args...)...)
+	// Not by HTTP/2 unless told so: it has no Connection, and with it curl 7.88 can lose the answer to an upload that is refused under way.
+	cmd := exec.Command("curl", append([]string{"-q", "-sS", "--http1.1", "--max-time", "60", "-w", "\n%{http_code}"}, args...)...)
 	if d.ca != "" {
 		cmd.Args = append(cmd.Args, "--cacert", d.ca)
 	}
@@ -149,8 +150,7 @@ func (d *restDoor) all(bodies bool) {
 	if who := d.service.identity(); disguised != "400" && !strings.HasSuffix(who, "of 11 by 102") {
 		t.Errorf("disguised: %s %s; the service was told %q", disguised, body, who)
 	}
-	// Over HTTP/2, curl 7.88 can lose the answer to an upload that is refused while it is under way.
-	d.want("upload where the user may only read", "403", "--http1.1", "--header", "JOB-TOKEN: "+token, "--upload-file", "big", path(listed))
+	d.want("upload where the user may only read", "403", "--header", "JOB-TOKEN: "+token, "--upload-file", "big", path(listed))
 	d.want("unlisted", "404", "--header", "JOB-TOKEN: "+token, path(unlisted))
 	// What a client names in Connection belongs to one connection: many a proxy drops it from what it asks, and from what it passes on.
 	d.want("hop-by-hop", "200", "--header", "JOB-TOKEN: "+token, "--header", "Connection: close, Jobward-Job, Jobward-Project, Jobward-User", path(listed))
