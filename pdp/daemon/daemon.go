@@ -76,7 +76,7 @@ func Run(ctx context.Context, opt Options) error {
 		if errors.As(err, &historyError{}) {
 			// Nobody is answered any more from a history that was replaced (R13). The sidecar whose proof it was is being told so, and
 			// has a moment to hear it.
-			d.rest.cease()
+			d.rest.Close()
 			d.services.Cease(authz.Errorf(authz.KindUnavailable, wire.CodeDraining, "this policy decision point is stopping: its history is not the newest"))
 			d.log.Error(err.Error())
 			time.Sleep(farewell)
@@ -86,7 +86,7 @@ func Run(ctx context.Context, opt Options) error {
 	case <-d.store.Failed():
 		// Nothing more is answered or written, and nothing is closed in order (P4).
 		go d.grpc.Stop() // it waits for handlers, and nobody waits for it
-		d.rest.cease()
+		d.rest.Close()
 		d.log.Error(errStoreFailed.Error())
 		return errStoreFailed
 	}
@@ -127,7 +127,7 @@ type daemon struct {
 	store     *badgerstore.Store
 	engine    *engine.Engine
 	listeners []net.Listener
-	rest      *rest // nil: off
+	rest      *serving.Web // nil: off
 	services  *server.Server
 	health    *serving.Health
 	grpc      *grpc.Server

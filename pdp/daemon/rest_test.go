@@ -160,7 +160,7 @@ func TestRESTStop(t *testing.T) {
 // TestRESTConnectionAge: a connection that is older than connections get is closed after the request that it then has.
 func TestRESTConnectionAge(t *testing.T) {
 	for _, c := range []struct{ age, most time.Duration }{{0, time.Minute}, {59 * time.Second, time.Minute}, {61 * time.Second, time.Minute}, {time.Hour, 0}} {
-		h := new(rest).handler(http.NotFoundHandler(), c.most)
+		h := aging(http.NotFoundHandler(), c.most)
 		s := httptest.NewUnstartedServer(h)
 		s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
 			return context.WithValue(ctx, connectedKey{}, time.Now().Add(-c.age))

@@ -199,7 +199,7 @@ func (d *daemon) addresses() Addresses {
 		a.Admin = d.admin.Addr()
 	}
 	if d.rest != nil {
-		a.REST = d.rest.listener.Addr()
+		a.REST = d.rest.Addr()
 	}
 	return a
 }

@@ -31,7 +31,7 @@ func (d *daemon) drain() {
 	requests := make(chan struct{})
 	go func() {
 		defer close(requests)
-		d.rest.shutdown(d.ShutdownGrace, d.log)
+		d.rest.Shutdown(d.ShutdownGrace, d.log)
 	}()
 	d.cutOff()
 	<-leases

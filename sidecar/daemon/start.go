@@ -167,13 +167,13 @@ func (d *daemon) addresses() Addresses {
 		a.Health = d.admin.Addr()
 	}
 	if d.http != nil {
-		a.HTTP = d.http.listener.Addr()
+		a.HTTP = d.http.Addr()
 	}
 	if d.proxy != nil {
-		a.Proxy = d.proxy.listener.Addr()
+		a.Proxy = d.proxy.Addr()
 	}
 	if d.registry != nil {
-		a.Registry = d.registry.listener.Addr()
+		a.Registry = d.registry.Addr()
 	}
 	return a
 }

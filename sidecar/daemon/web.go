@@ -3,18 +3,13 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"io/fs"
-	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/jobward/jobward/internal/identity"
 	"github.com/jobward/jobward/internal/serving"
-	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/sidecar/forwardauth"
 	"github.com/jobward/jobward/sidecar/proxy"
 )
@@ -27,16 +22,11 @@ const (
 	headerBytes = 32 << 10
 )
 
-// web is one HTTP door on its listener. A nil one is off.
+// web is one HTTP door. A nil one is off.
 type web struct {
-	setting  string // that has its address
-	at       serving.Address
-	files    *identity.ServerTLS // nil: no TLS
-	listener net.Listener
-	server   http.Server
-	done     sync.WaitGroup
-	// running is held by every request under way: http.Server.Close does not wait for them, and what they ask must.
-	running sync.RWMutex
+	*serving.Web
+	at    serving.Address
+	files *identity.ServerTLS // nil: no TLS
 }
 
 // listenWeb takes the address of a door, if it has one. Nothing is served yet.
@@ -44,17 +34,11 @@ func (d *daemon) listenWeb(ctx context.Context, setting string, at *serving.Addr
 	if at == nil {
 		return nil, nil
 	}
-	l, err := serving.Listen(ctx, *at, fs.FileMode(d.ListenMode))
+	taken, err := serving.ListenWeb(ctx, &d.stops, setting, *at, fs.FileMode(d.ListenMode))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", setting, err)
+		return nil, err
 	}
-	d.stops.Add(func() error {
-		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		return nil
-	})
-	w := &web{setting: setting, at: *at, listener: l}
+	w := &web{Web: taken, at: *at}
 	if !at.Local() {
 		w.files = d.webTLS
 	}
@@ -135,29 +119,21 @@ func (d *daemon) reverseProxy() (http.Handler, error) {
 
 // serveWeb serves h at a door until the end.
 func (d *daemon) serveWeb(w *web, h http.Handler) {
-	w.server = http.Server{
-		Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			w.running.RLock()
-			defer w.running.RUnlock()
-			defer proxy.Hurry(rw, r)
-			h.ServeHTTP(rw, r)
-		}),
-		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn), ConnContext: proxy.ConnContext, DisableGeneralOptionsHandler: true,
+	w.Server = http.Server{
+		ConnContext: proxy.ConnContext, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
 	}
 	if w == d.http {
-		w.server.WriteTimeout = answerTime // else who asks and does not read is waited for
+		w.Server.WriteTimeout = answerTime // else who asks and does not read is waited for
 	}
-	l := w.listener
+	var config *tls.Config
 	if w.files != nil {
-		l = tls.NewListener(l, w.files.Config())
+		config = w.files.Config()
 	}
-	w.done.Go(func() {
-		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			d.fail(fmt.Errorf("the listener at %s ended: %w", w.listener.Addr(), err))
-		}
-	})
-	d.stops.Add(func() error { w.shutdown(0, d.log); return nil })
+	w.Serve(&d.stops, config, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		defer proxy.Hurry(rw, r)
+		h.ServeHTTP(rw, r)
+	}), d.log, d.fail)
 }
 
 // bodiless is for doors where a GET has no body: a client that announced one and sends none cannot keep back an answer that is sent while h runs.
@@ -170,26 +146,11 @@ func bodiless(h http.Handler) http.Handler {
 	})
 }
 
-// shutdown lets requests under way finish within the grace, then cuts them off. A second time it does nothing.
-func (w *web) shutdown(grace time.Duration, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	if err := w.server.Shutdown(ctx); err != nil {
-		if grace > 0 {
-			log.Warn("requests that had not finished were cut off", "door", w.setting, "grace", settings.Brief(grace))
-		}
-		w.server.Close()
-	}
-	w.done.Wait()
-	w.running.Lock()
-	defer w.running.Unlock()
-}
-
 // drainWebs takes the HTTP doors out of service; all have the same grace.
 func (d *daemon) drainWebs() {
 	var all sync.WaitGroup
 	for _, w := range d.webs {
-		all.Go(func() { w.shutdown(d.ShutdownGrace, d.log) })
+		all.Go(func() { w.Shutdown(d.ShutdownGrace, d.log) })
 	}
 	all.Wait()
 }
@@ -199,7 +160,7 @@ func (w *web) taken() string {
 	if w == nil {
 		return "off"
 	}
-	return w.at.Taken(w.listener.Addr()).String()
+	return w.at.Taken(w.Addr()).String()
 }
 
 // url is taken as people type it into a client.
