@@ -3,5 +3,5 @@
 //
 // A program takes its admin address first ([Listen], [StartAdmin]) and says with [Phase] why it is not ready yet; takes the addresses for calls;
 // registers [Health] beside its services; says that it is ready. Whatever it starts it puts on [Stops], which undoes it last first. To stop
-// it says that it is not ready, waits for load balancers, ends its held streams, drains [Health], and calls [CutOff].
+// it says that it is not ready, waits for load balancers, ends its held streams, drains [Health], and calls [CutOff]. [Web] is the same for services over HTTP.
 package serving

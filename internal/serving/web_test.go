@@ -36,6 +36,7 @@ func TestWebStops(t *testing.T) {
 	select {
 	case <-stopped:
 		t.Error("it did not wait for the handler")
+		stopped <- nil
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(leave)
