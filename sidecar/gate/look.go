@@ -142,7 +142,6 @@ func (g *Gate) inForm(s *shown, r *Request, at *route.Route) {
 	if len(r.Form) == 0 {
 		return
 	}
-	s.overrides = s.overrides || r.Form.Has(methodParameter)
 	if at.Carriers&route.Param != 0 {
 		for _, value := range r.Form["job_token"] {
 			s.is(value)
