@@ -317,7 +317,6 @@ func TestOverrides(t *testing.T) {
 		"method": func(r *Request) { head(r).Set("X-HTTP-Method-Override", "DELETE") }, "method 2": func(r *Request) { head(r).Set("X-Method-Override", "DELETE") },
 		"method 3": func(r *Request) { head(r).Set("X-HTTP-Method", "DELETE") }, "url": func(r *Request) { head(r).Set("X-Original-URL", "/x") },
 		"url 2": func(r *Request) { head(r).Set("X-Rewrite-URL", "/x") }, "query": func(r *Request) { addQuery(r, "%5fmethod=delete") },
-		"form": func(r *Request) { addForm(r, "_method", "delete") },
 	} {
 		r := restReq.request()
 		put(r)
