@@ -13,7 +13,42 @@ import (
 type Decoder struct {
 	body []byte
 	err  error
+
+	// What there are millions of is made many at a time.
+	projects   block[Project]
+	users      block[User]
+	members    block[Members]
+	lists      block[Allowlist]
+	jobs       block[Job]
+	inMembers  block[Membership]
+	inLists    block[Entry]
+	inPolicies block[string]
+	// policies are the names of policies seen so far: lists all name the same few.
+	policies map[string]string
 }
+
+// block makes values in blocks that become larger the more are made, so that one record
+// alone costs no more memory than it needs.
+type block[T any] struct {
+	rest []T
+	made int
+}
+
+// blockValues is how many values stand in a block at most. Whoever keeps one keeps its
+// block.
+const blockValues = 256
+
+// take gives n zero values that nobody else has.
+func (b *block[T]) take(n int) []T {
+	if n > len(b.rest) {
+		b.rest = make([]T, max(n, min(b.made, blockValues)))
+	}
+	out := b.rest[:n:n]
+	b.rest, b.made = b.rest[n:], b.made+n
+	return out
+}
+
+func (b *block[T]) one() *T { return &b.take(1)[0] }
 
 // Decode reads the body of the record at key. The record is new and shares no memory
 // with body.
@@ -55,11 +90,12 @@ func (d *Decoder) record(key Key) Record {
 	case KindProject:
 		return d.project(authz.ProjectID(n))
 	case KindUser:
-		r := &User{ID: authz.UserID(n), Name: d.text("name"), State: authz.UserState(d.byte("state"))}
+		r := d.users.one()
+		r.ID, r.Name, r.State = authz.UserID(n), d.text("name"), authz.UserState(d.byte("state"))
 		d.bits("user flags", &r.External, &r.Admin)
 		return r
 	case KindMembers:
-		return d.members(authz.UserID(n))
+		return d.membersOf(authz.UserID(n))
 	case KindAllowlist:
 		return d.allowlist(authz.ProjectID(n))
 	case KindJob:
@@ -101,7 +137,8 @@ func (d *Decoder) instance() *Instance {
 }
 
 func (d *Decoder) project(id authz.ProjectID) *Project {
-	r := &Project{ID: id, Group: authz.GroupID(d.number("group")), Namespace: d.text("namespace"), Name: d.text("name")}
+	r := d.projects.one()
+	r.ID, r.Group, r.Namespace, r.Name = id, authz.GroupID(d.number("group")), d.text("namespace"), d.text("name")
 	r.Visibility = authz.Visibility(d.byte("visibility"))
 	r.State = authz.ProjectState(d.byte("state"))
 	d.bits("project flags", &r.PublicBuilds, &r.ReadOnly, &r.Hidden)
@@ -111,10 +148,11 @@ func (d *Decoder) project(id authz.ProjectID) *Project {
 	return r
 }
 
-func (d *Decoder) members(user authz.UserID) *Members {
-	r := &Members{User: user}
+func (d *Decoder) membersOf(user authz.UserID) *Members {
+	r := d.members.one()
+	r.User = user
 	if n := d.count("memberships", 3); n > 0 {
-		r.List = make([]Membership, n)
+		r.List = d.inMembers.take(n)
 	}
 	for i := range r.List {
 		r.List[i] = Membership{Scope: d.scope("membership"), Role: authz.Role(d.byte("role"))}
@@ -123,20 +161,21 @@ func (d *Decoder) members(user authz.UserID) *Members {
 }
 
 func (d *Decoder) allowlist(id authz.ProjectID) *Allowlist {
-	r := &Allowlist{Project: id}
+	r := d.lists.one()
+	r.Project = id
 	d.bits("allowlist flags", &r.InboundOn, &r.OutboundOn, &r.PushSelf, &r.PushCross)
 	if n := d.count("inbound entries", 4); n > 0 {
-		r.Inbound = make([]Entry, n)
+		r.Inbound = d.inLists.take(n)
 	}
 	for i := range r.Inbound {
 		e := &r.Inbound[i]
 		e.Caller = d.scope("caller")
 		d.bits("entry flags", &e.Default, &e.Autopopulated)
 		if n := d.count("policies", 1); n > 0 {
-			e.Policies = make([]string, n)
+			e.Policies = d.inPolicies.take(n)
 		}
 		for j := range e.Policies {
-			e.Policies[j] = d.text("policy")
+			e.Policies[j] = d.policy()
 		}
 	}
 	if n := d.count("outbound entries", 1); n > 0 {
@@ -149,7 +188,8 @@ func (d *Decoder) allowlist(id authz.ProjectID) *Allowlist {
 }
 
 func (d *Decoder) job(id authz.JobID) *Job {
-	r := &Job{ID: id, Status: authz.JobStatus(d.byte("status"))}
+	r := d.jobs.one()
+	r.ID, r.Status = id, authz.JobStatus(d.byte("status"))
 	var issued bool
 	d.bits("job flags", &r.Erased, &r.Lapsed, &issued)
 	if issued {
@@ -257,13 +297,34 @@ func (d *Decoder) count(what string, size int) int {
 	return int(n)
 }
 
-func (d *Decoder) text(what string) string {
+func (d *Decoder) text(what string) string { return string(d.bytes(what)) }
+
+// bytes gives what text copies.
+func (d *Decoder) bytes(what string) []byte {
 	n := d.uvarint(what)
 	if n > uint64(len(d.body)) {
 		d.fail(what, "is cut off")
-		return ""
+		return nil
 	}
-	return string(d.take(what, int(n)))
+	return d.take(what, int(n))
+}
+
+// maxPolicies bounds how many names of policies a Decoder remembers.
+const maxPolicies = 1000
+
+func (d *Decoder) policy() string {
+	b := d.bytes("policy")
+	if name, ok := d.policies[string(b)]; ok {
+		return name
+	}
+	name := string(b)
+	if d.policies == nil {
+		d.policies = make(map[string]string)
+	}
+	if len(d.policies) < maxPolicies {
+		d.policies[name] = name
+	}
+	return name
 }
 
 func (d *Decoder) scope(what string) authz.Scope {

@@ -71,9 +71,12 @@ type View struct {
 	// group and the scope in it.
 	membersOf, listedOn, outboundOf, children pairs
 
-	// keys and was are memory for Apply to work in.
+	// keys, was, buf and key are memory for Apply to work in.
 	keys, was []uint64
-	buf       []byte
+	buf, key  []byte
+	// listed and joined are the rows of the last Allowlist and the last Members.
+	listed, joined uint32
+	ahead          ahead
 
 	worlds sync.Pool // of *world
 
@@ -117,6 +120,7 @@ func (v *View) clear() {
 	v.instance, v.instanceMod = DefaultInstance(), 0
 	v.catalogue, v.document, v.documentMod, v.catalogueErr = policy.Builtin(), nil, 0, nil
 	v.leases, v.leasesMod = nil, 0
+	v.listed, v.joined, v.ahead = 0, 0, ahead{}
 	v.text = newText(v.textField)
 	v.limits, v.policies = newShared[policy.Limits](), newShared[[]string]()
 	v.counts = [NumKinds]int{}
@@ -168,13 +172,18 @@ func (v *View) build() {
 func (v *View) Load(rec Record, mod authz.Revision) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.put(rec, mod)
+	if j, ok := rec.(*Job); ok {
+		v.loadJob(j, mod)
+	} else {
+		v.put(rec, mod)
+	}
 }
 
 // Loaded ends the snapshot.
 func (v *View) Loaded(mark Mark, stamp authz.Stamp) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.flushJobs()
 	v.build()
 	v.epoch, v.revision, v.stamp = mark.Epoch, mark.Revision, stamp
 }

@@ -11,7 +11,11 @@ import (
 // A project's Allowlist: flags and two packed lists in the project's row.
 
 func (v *View) putAllowlist(r *Allowlist, mod authz.Revision) {
-	row := v.needProject(int64(r.Project))
+	row := v.projectAfter(v.listed, int64(r.Project))
+	if row == 0 {
+		row = v.needProject(int64(r.Project))
+	}
+	v.listed = row
 	p := v.projects.at(row)
 	if p.listMod == 0 {
 		v.counts[KindAllowlist]++
@@ -56,7 +60,8 @@ func (v *View) setInbound(row uint32, list []Entry) {
 		if e.Autopopulated {
 			k |= entryAuto
 		}
-		held := v.policies.hold(policiesKey(nil, e.Policies), func() []string { return append([]string{}, e.Policies...) })
+		v.key = policiesKey(v.key[:0], e.Policies)
+		held := v.policies.hold(v.key, func() []string { return append([]string{}, e.Policies...) })
 		v.buf = binary.LittleEndian.AppendUint64(v.buf, k)
 		v.buf = binary.LittleEndian.AppendUint32(v.buf, held)
 	}
@@ -66,7 +71,7 @@ func (v *View) setInbound(row uint32, list []Entry) {
 	}
 	id := uint64(p.id)
 	v.listedOn.exchange(v.was, v.keys, func(k uint64) pair { return pair{k, id} })
-	v.text.set(owner{textInbound, row}, string(v.buf))
+	v.text.set(owner{textInbound, row}, lent(v.buf))
 	for i := 0; i < len(old); i += inboundBytes { // after the new list holds its own
 		v.policies.letGo(half(old, i+8))
 	}
@@ -98,7 +103,7 @@ func (v *View) setOutbound(row uint32, list []authz.ProjectID) {
 	}
 	id := uint64(p.id)
 	v.outboundOf.exchange(v.was, v.keys, func(k uint64) pair { return pair{k, id} })
-	v.text.set(owner{textOutbound, row}, string(v.buf))
+	v.text.set(owner{textOutbound, row}, lent(v.buf))
 }
 
 // exchange takes out the pairs of the keys that are only in old and adds those that

@@ -23,6 +23,16 @@ func (v *View) needProject(id int64) uint32 {
 	return row
 }
 
+// projectAfter is userAfter for projects and their allowlists.
+func (v *View) projectAfter(row uint32, id int64) uint32 {
+	for i := row + 1; i <= row+nearRows && i < v.projects.next; i++ {
+		if v.projects.at(i).id == id {
+			return i
+		}
+	}
+	return 0
+}
+
 // tidyProject releases a row that nothing needs.
 func (v *View) tidyProject(row uint32) {
 	if p := v.projects.at(row); p.mod == 0 && p.listMod == 0 && p.refs == 0 {

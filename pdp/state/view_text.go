@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"unsafe"
 )
 
 // text keeps everything of variable length: names, job ids, and lists as packed
@@ -153,6 +154,9 @@ func (t *text) chunk() uint32 {
 	t.chunks = append(t.chunks, chunk{})
 	return i
 }
+
+// lent gives b as a string, for who does not keep it.
+func lent(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func add(b *strings.Builder, head []byte, s string, size int) {
 	b.Write(head)

@@ -28,6 +28,21 @@ func (v *View) needUser(id int64) uint32 {
 	return row
 }
 
+// userAfter looks for an id in the rows behind one; 0 when it is in none of the nearest. A
+// store loads users by id, and then what they are members of by id again: the row is next to
+// the last one, and needs no visit to the index.
+func (v *View) userAfter(row uint32, id int64) uint32 {
+	for i := row + 1; i <= row+nearRows && i < v.users.next; i++ {
+		if v.users.at(i).id == id {
+			return i
+		}
+	}
+	return 0
+}
+
+// nearRows is how many rows are faster to look at than an index.
+const nearRows = 3
+
 // tidyUser releases a row that nothing needs.
 func (v *View) tidyUser(row uint32) {
 	if u := v.users.at(row); u.mod == 0 && u.memberMod == 0 && u.refs == 0 {
@@ -64,7 +79,11 @@ func (v *View) deleteUser(id int64) {
 }
 
 func (v *View) putMembers(r *Members, mod authz.Revision) {
-	row := v.needUser(int64(r.User))
+	row := v.userAfter(v.joined, int64(r.User))
+	if row == 0 {
+		row = v.needUser(int64(r.User))
+	}
+	v.joined = row
 	u := v.users.at(row)
 	if u.memberMod == 0 {
 		v.counts[KindMembers]++
@@ -101,7 +120,7 @@ func (v *View) setMembers(row uint32, list []Membership) {
 	}
 	id := uint64(u.id)
 	v.membersOf.exchange(v.was, v.keys, func(k uint64) pair { return pair{k, id} })
-	v.text.set(owner{textMembers, row}, string(v.buf))
+	v.text.set(owner{textMembers, row}, lent(v.buf))
 }
 
 // User gives a user and the revision that last changed it.
