@@ -142,6 +142,7 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 	if err := d.startTelemetry(ctx, opt); err != nil {
 		return err
 	}
+	heap.Tune(&d.stops)
 	if err := d.startAdmin(ctx); err != nil {
 		return err
 	}

@@ -35,6 +35,11 @@ func (d *daemon) startTelemetry(ctx context.Context, opt Options) (err error) {
 	return nil
 }
 
+// heap is the collector's of a PDP. One that holds little would collect many times a second
+// under load; with this, an Issue costs a fifteenth less. A view of millions has no pointers
+// to follow.
+var heap = serving.Heap{Floor: 256 << 20, Percent: 100, Most: 500}
+
 // startAdmin takes the admin address, so that machines can tell "alive and loading" from "dead".
 func (d *daemon) startAdmin(ctx context.Context) error {
 	if d.plan.admin == nil {
