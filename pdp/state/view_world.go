@@ -37,7 +37,7 @@ type world struct {
 
 	replaced bool // a later token took the place of this one
 	deadline authz.Stamp
-	// above has seen what is above the two projects; that it was looked at is all it says.
+	// above has seen the groups above the two projects; that they were looked at is all it says.
 	above uint32
 }
 
@@ -80,20 +80,29 @@ func (w *world) prepare(req *authz.Request) {
 		u := v.users.at(j.user)
 		w.user.id, w.user.list = u.id, v.text.get(u.members)
 	}
+	var above, over uint32
 	if j.project != 0 {
 		p := v.projects.at(j.project)
-		w.source.id = p.id
-		if p.group != 0 {
-			w.above ^= v.groups.at(p.group).parent
-		}
+		w.source.id, above = p.id, p.group
 	}
 	if w.target.row != 0 {
 		p := v.projects.at(w.target.row)
-		w.target.list = v.text.get(p.inbound)
-		if p.group != 0 {
-			w.above ^= v.groups.at(p.group).parent
-		}
+		w.target.list, over = v.text.get(p.inbound), p.group
 	}
+	w.above = v.climb(above, over)
+}
+
+// climb goes up from two groups side by side, for as long as both have one above them. The
+// rules go up from one after the other, and each step waits for the one before it: here the
+// steps of two wait together.
+func (v *View) climb(a, b uint32) uint32 {
+	for range MaxGroupDepth {
+		if a == 0 || b == 0 || a == b {
+			break
+		}
+		a, b = v.groups.at(a).parent, v.groups.at(b).parent
+	}
+	return a ^ b
 }
 
 func (w *world) project(id authz.ProjectID) *place {
