@@ -8,36 +8,61 @@ import (
 )
 
 // mods remembers which revision last changed a record, zero for one that is not there, of
-// those looked up or changed lately. It is never wrong, as all changes pass it by. Guards ask
-// about the same few records again and again (the project, the user, the job just issued),
-// and looking them up on the disk was half of what a transaction cost to build.
+// those looked up or changed lately. All changes pass it by, so what it says is so. Guards
+// ask about the same few records again and again (the project, the user, the job issued some
+// minutes ago), and looking them up on the disk was half of what a transaction cost to build.
+//
+// A record is known here by 127 bits of hashes whose seeds nobody knows: there is nothing
+// for the garbage collector to follow, and nothing that grows.
 type mods struct {
-	// A record is in young, or in old, or in both: then old is out of date.
-	young, old map[state.Key]authz.Revision
+	seeds [2]maphash.Seed
+	sets  []modSet
 }
 
-// maxMods bounds each half, to a few megabytes.
-const maxMods = 32 << 10
+// modSet has the records of some hashes. One more takes the place of the oldest.
+type modSet struct {
+	of     [modWays]modKey // zero where there is none
+	mod    [modWays]authz.Revision
+	oldest uint8
+}
+
+type modKey [2]uint64
+
+const (
+	modWays = 4
+	// modSets times modWays records take 7 MB, of memory that is not touched before they come.
+	modSets = 1 << 16
+)
+
+func (m *mods) find(key state.Key) (*modSet, modKey) {
+	if m.sets == nil {
+		m.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+		m.sets = make([]modSet, modSets)
+	}
+	k := modKey{maphash.String(m.seeds[0], string(key)) | 1, maphash.String(m.seeds[1], string(key))}
+	return &m.sets[k[1]%modSets], k
+}
 
 func (m *mods) get(key state.Key) (mod authz.Revision, ok bool) {
-	if mod, ok = m.young[key]; ok {
-		return mod, true
+	s, k := m.find(key)
+	for i := range s.of {
+		if s.of[i] == k {
+			return s.mod[i], true
+		}
 	}
-	if mod, ok = m.old[key]; ok {
-		m.set(key, mod)
-	}
-	return mod, ok
+	return 0, false
 }
 
 func (m *mods) set(key state.Key, mod authz.Revision) {
-	if len(m.young) >= maxMods || m.young == nil {
-		m.old, m.young = m.young, m.old
-		if m.young == nil {
-			m.young = make(map[state.Key]authz.Revision)
+	s, k := m.find(key)
+	for i := range s.of {
+		if s.of[i] == k {
+			s.mod[i] = mod
+			return
 		}
-		clear(m.young)
 	}
-	m.young[key] = mod
+	s.of[s.oldest], s.mod[s.oldest] = k, mod
+	s.oldest = (s.oldest + 1) % modWays
 }
 
 // known tells which records are surely not there, of the kinds that come and go by the

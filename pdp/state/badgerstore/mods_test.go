@@ -10,6 +10,40 @@ import (
 	"github.com/jobward/jobward/pdp/state"
 )
 
+// TestMods: whatever it remembers is what was said last, and it remembers most of what there
+// is room for.
+func TestMods(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	var m mods
+	key := func(n int) state.Key { return state.JobKey(authz.JobID(fmt.Sprint("job-", n))) }
+	if _, ok := m.get(key(0)); ok {
+		t.Error("it remembers what nobody said")
+	}
+	last := map[int]authz.Revision{}
+	for step := range 1_000_000 {
+		n := r.IntN(2 * modSets * modWays)
+		if mod, ok := m.get(key(n)); ok && mod != last[n] {
+			t.Fatalf("step %d: %v was changed at %d, and it says %d", step, key(n), last[n], mod)
+		}
+		last[n] = authz.Revision(r.IntN(3)) // zero: it is gone
+		m.set(key(n), last[n])
+		if mod, ok := m.get(key(n)); !ok || mod != last[n] {
+			t.Fatalf("step %d: %v was changed at %d, and it says %d, %v", step, key(n), last[n], mod, ok)
+		}
+	}
+	kept := 0
+	for n := range last {
+		if _, ok := m.get(key(n)); ok {
+			kept++
+		}
+	}
+	if kept < modSets*modWays*9/10 {
+		t.Errorf("it remembers %d records and has room for %d", kept, modSets*modWays)
+	}
+}
+
 // TestKnown: what is there may be there, whatever came and went, and of what is not there
 // nearly everything is known not to be.
 func TestKnown(t *testing.T) {
