@@ -174,9 +174,10 @@ func (v *View) Load(rec Record, mod authz.Revision) {
 	defer v.mu.Unlock()
 	if j, ok := rec.(*Job); ok {
 		v.loadJob(j, mod)
-	} else {
-		v.put(rec, mod)
+		return
 	}
+	v.flushJobs() // what comes behind jobs may look for them
+	v.put(rec, mod)
 }
 
 // Loaded ends the snapshot.
