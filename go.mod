@@ -24,6 +24,8 @@ require (
 	github.com/goccy/go-yaml v1.19.2 // settings, callers and scenario files
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // recovery, selector and validation around control calls
 	github.com/prometheus/client_golang v1.25.0 // the registry and handler behind /metrics, and runtime metrics
+	go.etcd.io/etcd/api/v3 v3.7.3 // the errors of etcd's client, and the values that it reads
+	go.etcd.io/etcd/client/v3 v3.7.3 // the store of several PDPs
 	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.72.0 // spans of calls, when an exporter is configured
 	go.opentelemetry.io/otel v1.47.0 // attributes and propagation of traces
 	go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc v1.47.0 // metrics to a collector
@@ -35,8 +37,9 @@ require (
 	go.opentelemetry.io/otel/trace v1.47.0 // spans
 	go.opentelemetry.io/proto/otlp v1.11.0 // tests: a collector that takes what is exported
 	go.uber.org/goleak v1.3.0 // tests: no goroutine is left behind
-	golang.org/x/sync v0.23.0 // groups of goroutines with one error
-	golang.org/x/sys v0.48.0 // CLOCK_BOOTTIME, fdatasync, free space, file locks
+	go.uber.org/zap v1.27.1 // etcd's client logs by it; ours is told to be silent
+	golang.org/x/sync v0.24.0 // groups of goroutines with one error
+	golang.org/x/sys v0.49.0 // CLOCK_BOOTTIME, fdatasync, free space, file locks
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260928230214-8a89bd6388cc // ErrorInfo, BadRequest and RetryInfo of errors
 )
 
@@ -49,11 +52,14 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2 // indirect
+	github.com/coreos/go-semver v0.3.1 // indirect
+	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/dgraph-io/ristretto/v2 v2.2.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/envoyproxy/protoc-gen-validate v1.3.3 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/google/flatbuffers v25.2.10+incompatible // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
@@ -64,15 +70,17 @@ require (
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	go.etcd.io/etcd/client/pkg/v3 v3.7.3 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
+	go.uber.org/multierr v1.11.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/exp v0.0.0-20260820142414-ca536658362e // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
 	golang.org/x/mod v0.41.0 // indirect
-	golang.org/x/net v0.60.0 // indirect
-	golang.org/x/text v0.42.0 // indirect
+	golang.org/x/net v0.61.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.2 // indirect
