@@ -14,7 +14,7 @@ import (
 // A package that is not here fails the test: give it a floor when you make it.
 const plan = `
 0  pdp/authz internal/token internal/identity internal/clock gen/...
-0  test/capture test/certs test/files
+0  test/capture test/certs test/files test/etcd
 
 1  pdp/policy internal/lease sidecar/route internal/mask internal/telemetry internal/settings
 

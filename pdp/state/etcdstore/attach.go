@@ -49,7 +49,7 @@ func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 			told = time.Now()
 			s.log.Warn("reading the store failed; trying again", "endpoints", s.opts.Endpoints, "error", err)
 		}
-		if !pause(ctx, retryPause) {
+		if !s.again(ctx) {
 			return s.errUnreachable(errors.Join(context.Cause(ctx), err))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -84,7 +85,9 @@ func (f *faults) hold(step etcdstore.Step) (<-chan struct{}, func()) {
 // open opens a store, or fails the test.
 func open(t testing.TB, opts etcdstore.Options) *etcdstore.Store {
 	t.Helper()
-	s, err := etcdstore.Open(context.Background(), opts)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	s, err := etcdstore.Open(ctx, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

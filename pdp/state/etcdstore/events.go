@@ -193,7 +193,7 @@ func (s *Store) PruneEvents(ctx context.Context, before authz.Stamp, limit int) 
 			total += n
 		}
 		if errors.Is(err, errMarkerMoved) {
-			if !pause(ctx, retryPause) {
+			if !s.again(ctx) {
 				return total, state.ErrCanceled(ctx)
 			}
 			continue

@@ -138,7 +138,7 @@ func (s *Store) watchLoop() {
 			}
 			s.log.Debug("the watch ended", "error", err)
 		}
-		if !pause(s.ctx, 100*time.Millisecond+rand.N(100*time.Millisecond)) {
+		if !s.again(s.ctx) || !pause(s.ctx, rand.N(100*time.Millisecond)) {
 			return
 		}
 	}
@@ -153,6 +153,9 @@ func (s *Store) watch() error {
 	}
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(s.ctx))
 	defer cancel()
+	s.mu.Lock()
+	s.endWatch = cancel
+	s.mu.Unlock()
 	s.stats.Watches.Add(1)
 	key, end := s.below(logDir)
 	for resp := range s.client.Watch(ctx, key, end, clientv3.WithRev(from), clientv3.WithFilterDelete()) {

@@ -22,7 +22,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, log: opts.Logger, mods: make(map[state.Key]authz.Revision),
-		queue: make(chan *request, 1024), foldNow: make(chan struct{}, 1),
+		queue: make(chan *request, 1024), foldNow: make(chan struct{}, 1), endWatch: func() {},
 		closed: make(chan struct{}), idle: make(chan struct{}), failed: make(chan struct{}),
 	}
 	if err := s.connect(ctx); err != nil {
@@ -41,6 +41,9 @@ func (s *Store) connect(ctx context.Context) error {
 	began, told := time.Now(), time.Time{}
 	for {
 		err := s.find(ctx)
+		if errors.Is(err, errMade) {
+			continue
+		}
 		var known *authz.Error
 		if err == nil || errors.As(err, &known) {
 			return err
@@ -53,11 +56,14 @@ func (s *Store) connect(ctx context.Context) error {
 			s.log.Warn("waiting for etcd", "endpoints", strings.Join(s.opts.Endpoints, ", "), "prefix", s.opts.Prefix,
 				"waited", now.Sub(began).Round(time.Millisecond), "error", err)
 		}
-		if !pause(ctx, 200*time.Millisecond) {
+		if s.client == nil && !pause(ctx, retryPause) || s.client != nil && !s.again(ctx) {
 			return s.errUnreachable(errors.Join(context.Cause(ctx), err))
 		}
 	}
 }
+
+// errMade says that there is a new store, to be looked at: another may have been faster.
+var errMade = errors.New("a new store was made")
 
 // find asks once.
 func (s *Store) find(ctx context.Context) error {
@@ -89,7 +95,7 @@ func (s *Store) find(ctx context.Context) error {
 		if err := s.create(ctx); err != nil {
 			return err
 		}
-		return errors.New("made a new store") // And look at it: another may have been faster.
+		return errMade
 	}
 	if len(cluster) == 0 {
 		return s.errDamaged(errors.New("the key that names its cluster is missing"))

@@ -105,7 +105,7 @@ func (s *Store) giveUp(group []*request, err error) bool {
 		refuse(group, s.errUnreachable(err))
 		return true
 	}
-	pause(s.ctx, retryPause)
+	s.again(s.ctx)
 	return false
 }
 
@@ -193,7 +193,7 @@ func (s *Store) commit(t *transaction, st *stage) (outcome, error) {
 				return tooLate, errGivenUp
 			}
 		}
-		pause(s.ctx, retryPause)
+		s.again(s.ctx)
 	}
 }
 

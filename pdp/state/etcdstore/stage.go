@@ -51,7 +51,7 @@ func (s *Store) insist(fn func(ctx context.Context) error) error {
 		if err == nil || classify(err) != unknown || time.Since(began) > s.opts.Patience || s.closing() {
 			return err
 		}
-		pause(s.ctx, retryPause)
+		s.again(s.ctx)
 	}
 }
 

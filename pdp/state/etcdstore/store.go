@@ -31,6 +31,7 @@ type Store struct {
 	failed   chan struct{}
 	stage    atomic.Int32
 	once     sync.Once
+	hurried  atomic.Int64 // when connections were last told to hurry
 
 	// applying is held by whoever brings the sink forward: the committer with its own entries,
 	// the watch with those of others. It guards what follows.
@@ -48,6 +49,8 @@ type Store struct {
 	tail   []*entry // those that may not be folded yet
 	heavy  int      // bytes of them
 	broken error
+	// endWatch ends the watch there is, for tests.
+	endWatch context.CancelFunc
 
 	foldNow chan struct{}
 	folding sync.Mutex
@@ -159,6 +162,16 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// again waits before a call is tried again. The connections are told not to wait longer than
+// that: by themselves they would come to two minutes in a long outage.
+func (s *Store) again(ctx context.Context) bool {
+	now := time.Now().UnixNano()
+	if last := s.hurried.Load(); now-last > int64(time.Second) && s.hurried.CompareAndSwap(last, now) {
+		s.client.ActiveConnection().ResetConnectBackoff()
+	}
+	return pause(ctx, retryPause)
 }
 
 // key gives the whole name of a key.
