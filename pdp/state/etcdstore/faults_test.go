@@ -100,6 +100,7 @@ func TestLargeBatches(t *testing.T) {
 	opts := etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/large", Request: 64 << 10, Operations: 8}
 	stores, sinks, hooks := several(t, 2, opts)
 	reached, release := hooks[0].hold(etcdstore.StepCommit)
+	defer release()
 	result := make(chan error, 1)
 	go func() {
 		_, err := stores[0].Commit(ctx, large(2000))
@@ -160,7 +161,8 @@ func TestLargeBatches(t *testing.T) {
 	}
 
 	// A stage that was removed under its writer is written again.
-	reached, release = hooks[0].hold(etcdstore.StepCommit)
+	reached, again := hooks[0].hold(etcdstore.StepCommit)
+	defer again()
 	go func() {
 		_, err := stores[0].Commit(ctx, large(1000))
 		result <- err
@@ -169,7 +171,7 @@ func TestLargeBatches(t *testing.T) {
 	if _, err := client.Delete(ctx, "/large/stage/", clientv3.WithPrefix()); err != nil {
 		t.Fatal(err)
 	}
-	release()
+	again()
 	if err := <-result; err != nil {
 		t.Error(err)
 	}

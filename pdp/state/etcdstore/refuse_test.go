@@ -136,7 +136,7 @@ func TestDamaged(t *testing.T) {
 		"a foreign record":   {func(p string) { put(p+"record/x", "y") }, "STORE_DAMAGED", "78"},
 		"an entry":           {func(p string) { flip(p + "log/0000000000000003-0000000000000002") }, "STORE_DAMAGED", "log/"},
 		"a foreign entry":    {func(p string) { put(p+"log/zz", "y") }, "STORE_DAMAGED", "log/"},
-		"no entry":           {func(p string) { remove(p + "log/0000000000000003-0000000000000002") }, "STORE_DAMAGED", "log"},
+		"no entry":           {func(p string) { remove(p + "log/0000000000000003-0000000000000002") }, "STORE_DAMAGED", "follows"},
 		"a chunk":            {func(p string) { key := first(p + "stage/"); put(key, string(get(key).Kvs[0].Value[1:])) }, "STORE_DAMAGED", "stage"},
 		"no chunks":          {func(p string) { client.Delete(ctx, p+"stage/", clientv3.WithPrefix()) }, "STORE_DAMAGED", "chunks"},
 		"a newer format":     {func(p string) { put(p+"cluster", string([]byte{9, 0, 0, 0, 0, 0})) }, "STORE_DAMAGED", "cluster"},

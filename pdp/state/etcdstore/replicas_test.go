@@ -305,3 +305,39 @@ func TestCompaction(t *testing.T) {
 	commit(t, stores[1], state.Batch{Puts: []state.Record{group(99)}})
 	agree(t, []*etcdstore.Store{stores[1], stores[0]}, []*statetest.Recorder{sinks[1], sinks[0]})
 }
+
+// TestFoldersOneAtATime: a store that stops in the middle of folding does no harm when it goes on
+// after another has folded further and events were removed.
+func TestFoldersOneAtATime(t *testing.T) {
+	cluster := etcd.Start(t, etcd.Options{Members: 1})
+	ctx, opts := context.Background(), etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/fold", Operations: 4}
+	stores, sinks, hooks := several(t, 2, opts)
+	for i := range 12 {
+		commit(t, stores[0], state.Batch{Puts: []state.Record{group(authz.GroupID(i + 1))}, Events: []state.Event{{Stamp: authz.Stamp(i + 1)}}})
+	}
+	reached, release := hooks[0].hold(etcdstore.StepFold)
+	defer release()
+	result := make(chan error, 1)
+	go func() { result <- stores[0].Fold(ctx) }()
+	<-reached
+	commit(t, stores[1], state.Batch{Deletes: []state.Key{state.GroupKey(1)}, Puts: []state.Record{&state.Group{ID: 2, Name: "new"}, &state.Group{ID: 3, Name: "new"}, &state.Group{ID: 4, Name: "new"}}})
+	if n, err := stores[1].PruneEvents(ctx, 100, 5); n != 5 || err != nil {
+		t.Fatalf("pruned %d: %v", n, err)
+	}
+	release()
+	if err := <-result; err == nil {
+		t.Error("the slower one folded as well")
+	}
+	agree(t, stores, sinks)
+	third := open(t, opts)
+	agree(t, []*etcdstore.Store{stores[0], third}, []*statetest.Recorder{sinks[0], attach(t, third)})
+	for i, s := range []*etcdstore.Store{stores[0], stores[1], third} {
+		var stamps []authz.Stamp
+		if err := s.Events(ctx, 0, 0, "", func(e state.Event, _ string) error { stamps = append(stamps, e.Stamp); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if len(stamps) != 7 || stamps[6] != 6 {
+			t.Errorf("store %d has events %v", i, stamps)
+		}
+	}
+}
