@@ -57,6 +57,7 @@ func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	s.stage.Store(attached)
 	s.others.Go(s.watchLoop)
 	s.others.Go(s.foldLoop)
+	s.others.Go(s.spaceLoop)
 	return nil
 }
 

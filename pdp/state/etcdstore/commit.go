@@ -69,6 +69,9 @@ func (s *Store) enqueue(r *request) error {
 	if s.stage.Load() != attached {
 		return state.ErrAttachOrder("nothing is attached")
 	}
+	if err := s.spaceLeft(r); err != nil {
+		return err
+	}
 	select {
 	case s.queue <- r:
 		return nil

@@ -67,5 +67,7 @@
 // Transactions of events only are cut with the changes around them. A record that vanished from
 // etcd by another hand is not noticed; one that was changed is. etcd keeps old versions of keys
 // until they are compacted: run it with --auto-compaction-retention. Its quota is 2 GiB unless
-// set otherwise; when it is used up etcd refuses all writes, those of urgent batches too.
+// set otherwise; when it is used up etcd refuses all writes. The store asks each member every five
+// seconds, and from nine tenths on takes only urgent batches. What fills the last tenth faster
+// than that, or beside this prefix, is refused as a whole, urgent or not.
 package etcdstore

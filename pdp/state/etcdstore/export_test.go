@@ -31,3 +31,6 @@ func (s *Store) EndWatch() {
 
 // ClusterValue gives what a store writes that was made in a cluster.
 func ClusterValue(cluster uint64) string { return string((&Store{cluster: cluster}).clusterValue()) }
+
+// AskSpace asks etcd for its size now.
+func (s *Store) AskSpace() { s.askSpace() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -25,6 +26,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		queue: make(chan *request, 1024), foldNow: make(chan struct{}, 1), endWatch: func() {},
 		closed: make(chan struct{}), idle: make(chan struct{}), failed: make(chan struct{}),
 	}
+	s.low = make([]atomic.Bool, len(opts.Endpoints))
 	if err := s.connect(ctx); err != nil {
 		if s.client != nil {
 			s.client.Close()

@@ -241,3 +241,38 @@ func TestPassword(t *testing.T) {
 		}
 	}
 }
+
+// TestQuota: from nine tenths of etcd's quota on only urgent batches are taken; when all of it is
+// used up the refusal says so, and nothing was stored.
+func TestQuota(t *testing.T) {
+	cluster := etcd.Start(t, etcd.Options{Members: 1, Args: []string{"-quota", "32000000"}})
+	s := open(t, etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/quota"})
+	attach(t, s)
+	ctx := context.Background()
+	fill := func(urgent bool) (n int, err error) {
+		for ; n < 400 && err == nil; n++ {
+			if !urgent { // etcd knows its size a tenth of a second late.
+				time.Sleep(30 * time.Millisecond)
+			}
+			s.AskSpace()
+			b := state.Batch{Urgent: urgent, Puts: []state.Record{&state.Catalogue{Document: make([]byte, 300<<10)}}}
+			_, err = s.Commit(ctx, b)
+		}
+		return n, err
+	}
+	_, err := fill(false)
+	wantCode(t, err, "DISK_LOW")
+	before, _ := s.Head()
+	if rev := commit(t, s, state.Batch{Urgent: true, Puts: []state.Record{group(1)}}); rev != before.Revision+1 {
+		t.Errorf("urgent: revision %d after %v", rev, before)
+	}
+	commit(t, s, state.Batch{})
+	_, err = fill(true)
+	wantCode(t, err, "DISK_LOW")
+	before, _ = s.Head()
+	_, err = s.Commit(ctx, state.Batch{Urgent: true, Puts: []state.Record{group(2)}})
+	wantCode(t, err, "DISK_LOW")
+	if rev := commit(t, s, state.Batch{}); rev != before.Revision {
+		t.Errorf("revision %d after %v", rev, before)
+	}
+}

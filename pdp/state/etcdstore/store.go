@@ -31,7 +31,8 @@ type Store struct {
 	failed   chan struct{}
 	stage    atomic.Int32
 	once     sync.Once
-	hurried  atomic.Int64 // when connections were last told to hurry
+	low      []atomic.Bool // for each endpoint: its quota is nearly used up
+	hurried  atomic.Int64  // when connections were last told to hurry
 
 	// applying is held by whoever brings the sink forward: the committer with its own entries,
 	// the watch with those of others. It guards what follows.
