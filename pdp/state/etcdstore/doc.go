@@ -21,6 +21,7 @@
 //     of the marker or later. They are written behind, many transactions at a time ("folding"),
 //     so that a start does not need all history.
 //   - folded: the marker, how far the log has been folded.
+//   - condemned/ID: a stage that no entry may name any more, as it will be removed.
 //   - cluster: the id of the cluster that the store was made in.
 //
 // # Commits

@@ -47,12 +47,7 @@ func classify(err error) verdict {
 }
 
 // fromTransport reports whether err is one of the connection's, which have no type of etcd's.
-func fromTransport(err error) bool {
-	return strings.HasPrefix(err.Error(), "rpc error: code = Unavailable") ||
-		strings.HasPrefix(err.Error(), "rpc error: code = DeadlineExceeded") ||
-		strings.HasPrefix(err.Error(), "rpc error: code = Canceled") ||
-		strings.HasPrefix(err.Error(), "rpc error: code = ResourceExhausted")
-}
+func fromTransport(err error) bool { return strings.HasPrefix(err.Error(), "rpc error: ") }
 
 // locked reports whether err says that the credentials are not good enough, which waiting
 // does not mend.

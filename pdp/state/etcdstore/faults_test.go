@@ -176,6 +176,36 @@ func TestLargeBatches(t *testing.T) {
 		t.Error(err)
 	}
 	agree(t, stores, sinks)
+
+	// One that is condemned while its transaction is under way is not named by it: it is written
+	// again, and only then removed.
+	since = make(map[string]time.Time)
+	reached, go3 := hooks[0].hold(etcdstore.StepCommit)
+	defer go3()
+	go func() {
+		_, err := stores[0].Commit(ctx, large(500))
+		result <- err
+	}()
+	<-reached
+	if err := stores[1].CleanStages(ctx, since, now); err != nil {
+		t.Fatal(err)
+	}
+	for of := range since {
+		if _, err := client.Put(ctx, "/large/condemned/"+of, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	condemned := len(since)
+	go3()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	if err := stores[1].CleanStages(ctx, since, now.Add(etcdstore.StaleAfter)); err != nil || condemned == 0 || len(since) != 0 {
+		t.Errorf("%d condemned, %d of them left: %v", condemned, len(since), err)
+	}
+	agree(t, stores, sinks)
+	fifth := open(t, opts)
+	agree(t, []*etcdstore.Store{stores[0], fifth}, []*statetest.Recorder{sinks[0], attach(t, fifth)})
 }
 
 // TestServerTakesLess: a server with smaller limits than ours refuses, and nothing is stored.

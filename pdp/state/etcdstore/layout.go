@@ -17,13 +17,15 @@ const format = 1
 
 // The places below the prefix.
 const (
-	headName    = "head"
-	markerName  = "folded"
-	logDir      = "log/"    // one key for each transaction
-	recordDir   = "record/" // state.Key: the record as of the marker, or later
-	eventDir    = "event/"  // second, transaction: events of folded transactions
-	stageDir    = "stage/"  // stage, chunk
-	clusterName = "cluster" // the id of the cluster that the store was made in
+	headName   = "head"
+	markerName = "folded"
+	logDir     = "log/"    // one key for each transaction
+	recordDir  = "record/" // state.Key: the record as of the marker, or later
+	eventDir   = "event/"  // second, transaction: events of folded transactions
+	stageDir   = "stage/"  // stage, chunk
+	// condemned, stage: no entry may name it any more.
+	condemnedDir = "condemned/"
+	clusterName  = "cluster" // the id of the cluster that the store was made in
 )
 
 // point is the store after one transaction.

@@ -69,12 +69,14 @@ func (s *Store) settle(group []*request) {
 	}
 }
 
-// kept gives nil for a stage that was removed.
+// kept gives nil for a stage that was removed, or will be.
 func (s *Store) kept(st *stage) *stage {
 	if st == nil {
 		return nil
 	}
-	if resp, err := s.get(s.ctx, s.key(stageName(st.id, 0)), clientv3.WithCountOnly()); err == nil && resp.Count == 0 {
+	ctx, cancel := s.try(s.ctx)
+	defer cancel()
+	if resp, err := s.client.Txn(ctx).If(s.stageStands(st)...).Commit(); err == nil && !resp.Succeeded {
 		return nil
 	}
 	return st
@@ -152,7 +154,7 @@ func (s *Store) commit(t *transaction, st *stage) (outcome, error) {
 	}
 	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.key(headName)), "=", t.headMod)}
 	if st != nil {
-		cmps = append(cmps, s.stageExists(st))
+		cmps = append(cmps, s.stageStands(st)...)
 	}
 	then := []clientv3.Op{
 		clientv3.OpPut(s.key(headName), encodePoint(headName, e.after)),
