@@ -13,6 +13,7 @@
 // gets one, and a [Death] record on a project or user outlives both. They go only
 // when nothing that they forbid can still arrive.
 //
-// The implementations are in badgerstore (one PDP, embedded) and memstore (the
-// reference model, and the fake for tests); statetest holds the suite both pass.
+// The implementations are in badgerstore (one PDP, embedded), etcdstore (on an etcd
+// cluster; not wired into the PDP yet) and memstore (the reference model, and the fake
+// for tests); statetest holds the suite that all pass.
 package state

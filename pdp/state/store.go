@@ -104,12 +104,20 @@ type Sink interface {
 //   - KindInvalid: the batch can never be stored; nothing was.
 //   - KindExhausted (DISK_LOW): refused before anything was written, because space is
 //     short. Urgent batches still go through.
-//   - KindUnavailable (CLOSED): the store is closed; nothing was stored.
+//   - KindUnavailable (CLOSED): the store is closed; nothing was stored. STORE_UNREACHABLE: what
+//     is behind the store cannot be reached now; nothing was stored, and a later try may work.
 //   - KindCanceled: the caller's context ended while it waited. The batch may be stored
 //     all the same.
 //   - KindInternal (STATE_UNKNOWN): a write failed, and whether it was stored can only
 //     be told by opening the store again. From then on every call gives this error, and
 //     Failed is closed: the process has to stop (P4).
+//
+// Several stores may be open on one history where the kind of store allows it (etcdstore). Each
+// delivers the commits of all to its sink, and Head and Attach are as of what its own sink has.
+// A commit is judged at the newest head of all of them, so GUARD_FAILED may name a revision that
+// this store's sink got only a moment before. An empty batch brings the sink to the head. A
+// store that finds another history in the place of its own closes Failed and gives
+// KindPrecondition (OTHER_HISTORY) from then on (PROTOCOL R13).
 type Store interface {
 	// Attach loads everything into sink and from then on delivers every change to it.
 	// It is called once, before the first Commit. When it returns, the sink has
