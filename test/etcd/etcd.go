@@ -6,6 +6,7 @@ package etcd
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -42,6 +43,7 @@ type Cluster struct {
 type member struct {
 	cmd  *exec.Cmd
 	log  bytes.Buffer
+	said chan struct{} // closed when it said something, which is that it is ready
 	done chan struct{}
 }
 
@@ -117,16 +119,21 @@ func Start(t testing.TB, opts Options) *Cluster {
 	return c
 }
 
-// ports finds free ports.
+// ports finds free ports. They are below those that systems give to clients: a client that dials a
+// member which was killed could get the member's own port, and connect to itself.
 func ports(t testing.TB, n int) (free []int) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(free) < n; tries++ {
+		if tries > 1000 {
+			t.Fatal("there are no free ports")
+		}
+		port := 12000 + rand.IntN(20000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		free = append(free, l.Addr().(*net.TCPAddr).Port)
+		free = append(free, port)
 	}
 	return free
 }
@@ -141,35 +148,42 @@ func (c *Cluster) launch(t testing.TB, i int) {
 		"-name", fmt.Sprintf("m%d", i), "-dir", filepath.Join(c.dir, fmt.Sprintf("m%d", i)), "-token", filepath.Base(c.dir),
 		"-client", c.Endpoints[i], "-peer", c.peers[i], "-cluster", strings.Join(all, ","),
 	}, c.opts.Args...)
-	m := &member{cmd: exec.Command(c.program, args...), done: make(chan struct{})}
+	m := &member{cmd: exec.Command(c.program, args...), said: make(chan struct{}), done: make(chan struct{})}
 	m.cmd.Stderr = &m.log
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	// With the test's process gone the member goes too.
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
+		if n, _ := out.Read(make([]byte, 64)); n > 0 {
+			close(m.said)
+		}
 		m.cmd.Wait()
 		close(m.done)
 	}()
 	c.members[i] = m
 }
 
+// ready waits until the member says that it is.
 func (c *Cluster) ready(t testing.TB, i int) {
 	t.Helper()
-	m, addr := c.members[i], strings.SplitN(c.Endpoints[i], "//", 2)[1]
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		select {
-		case <-m.done:
-			t.Fatalf("etcd member %d ended: %v\n%s", i, m.cmd.ProcessState, m.log.String())
-		default:
-		}
-		if conn, err := net.Dial("tcp", addr); err == nil {
-			conn.Close()
-			return
-		}
+	m := c.members[i]
+	select {
+	case <-m.said:
+	case <-m.done:
+	case <-time.After(patience):
+		t.Fatalf("etcd member %d is not ready after %v", i, patience)
 	}
-	t.Fatalf("etcd member %d is not ready after %v", i, patience)
+	select {
+	case <-m.done:
+		t.Fatalf("etcd member %d ended: %v\n%s", i, m.cmd.ProcessState, m.log.String())
+	default:
+	}
 }
 
 // Kill kills a member, as a power cut would for the process.
@@ -181,7 +195,7 @@ func (c *Cluster) Kill(i int) {
 	}
 }
 
-// Restart starts a member that was killed and waits until it takes connections.
+// Restart starts a member that was killed and waits until it is ready.
 func (c *Cluster) Restart(t testing.TB, i int) {
 	t.Helper()
 	c.launch(t, i)

@@ -243,7 +243,9 @@ func TestUnreachable(t *testing.T) {
 	}
 	var s *etcdstore.Store
 	var wg sync.WaitGroup
-	wg.Go(func() { s, err = etcdstore.Open(context.Background(), opts) })
+	wait, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	wg.Go(func() { s, err = etcdstore.Open(wait, opts) })
 	cluster.Restart(t, 0)
 	wg.Wait()
 	if err != nil {
