@@ -47,8 +47,18 @@ type member struct {
 	done chan struct{}
 }
 
-// build builds the program once.
-var build = sync.OnceValues(func() (string, error) {
+var (
+	mu    sync.Mutex
+	built string // the program; empty when it is not there
+)
+
+// build builds the program, unless it is there.
+func build() (string, error) {
+	mu.Lock()
+	defer mu.Unlock()
+	if built != "" {
+		return built, nil
+	}
 	_, self, _, _ := runtime.Caller(0)
 	dir, err := os.MkdirTemp("", "etcd")
 	if err != nil {
@@ -62,13 +72,17 @@ var build = sync.OnceValues(func() (string, error) {
 		os.RemoveAll(dir)
 		return "", fmt.Errorf("building etcd: %w\n%s", err, out)
 	}
-	return program, nil
-})
+	built = program
+	return built, nil
+}
 
 // Clean removes what was built. A TestMain calls it after its tests.
 func Clean() {
-	if program, err := build(); err == nil {
-		os.RemoveAll(filepath.Dir(program))
+	mu.Lock()
+	defer mu.Unlock()
+	if built != "" {
+		os.RemoveAll(filepath.Dir(built))
+		built = ""
 	}
 }
 
