@@ -19,7 +19,7 @@ require (
 	github.com/alecthomas/kong v1.17.0 // commands and settings from one struct: flag, environment, file
 	github.com/anishathalye/porcupine v1.3.0 // tests: histories of the real programs are checked against a model
 	github.com/dgraph-io/badger/v4 v4.9.6 // the embedded store
-	github.com/envoyproxy/go-control-plane/envoy v1.40.0 // the messages of Envoy's ext_authz
+	github.com/envoyproxy/go-control-plane/envoy v1.40.0 // tests: the messages of Envoy's ext_authz, and its client
 	github.com/go-jose/go-jose/v4 v4.1.9 // signed tokens of the container registry, and JWKS
 	github.com/goccy/go-yaml v1.19.2 // settings, callers and scenario files
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4 // recovery, selector and validation around control calls

@@ -37,6 +37,11 @@ func bans() []ban {
 			reason: "test libraries are not linked into the programs",
 		},
 		{
+			notIn:  []string{"test"},
+			what:   []string{"github.com/envoyproxy"},
+			reason: "Envoy's descriptors take megabytes of every sidecar: extauthz reads and writes its messages by hand, and only tests have them",
+		},
+		{
 			notIn:  []string{"internal/wire"},
 			what:   []string{"google.golang.org/grpc/codes"},
 			reason: "error kinds become codes in internal/wire and nowhere else",
@@ -108,6 +113,8 @@ func TestBansCatches(t *testing.T) {
 		{"a helper of tests in a test", one("sidecar/daemon/a_test.go", module+"/test/certs"), ""},
 		{"testing in the suite", one("pdp/state/statetest/a.go", "testing"), ""},
 		{"testing in test/", one("test/model/a.go", "testing"), ""},
+		{"Envoy", one("sidecar/extauthz/a.go", "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"), "only tests have them"},
+		{"Envoy in a test", one("sidecar/extauthz/a_test.go", "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"), ""},
 		{"codes in server", one("pdp/server/a.go", "google.golang.org/grpc/codes"), "error kinds become codes"},
 		{"codes in server's test", one("pdp/server/a_test.go", "google.golang.org/grpc/codes"), ""},
 		{"codes in wire", one("internal/wire/a.go", "google.golang.org/grpc/codes"), ""},

@@ -7,10 +7,8 @@ import (
 	"strings"
 	"sync"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 
-	"github.com/jobward/jobward/internal/hot"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/sidecar/gate"
@@ -50,11 +48,19 @@ func New(judge Judge, logger *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
+// The names of Envoy's service. Its generated code is not linked: messages are read and written by hand, and with it come a hundred other files of
+// Envoy's API, whose descriptions take five megabytes of every sidecar. So reflection names the service and cannot describe it.
+const (
+	serviceName = "envoy.service.auth.v3.Authorization"
+	methodName  = "Check"
+)
+
 // Register registers the service on g, behind the doors of the sidecar's other services there.
 func (s *Server) Register(g *grpc.Server, doors *grpccheck.Server) {
-	authv3.RegisterAuthorizationServer(hot.Registrar(g, func(method string, _ grpc.MethodHandler) grpc.MethodHandler {
-		return doors.Hot(method, s.check)
-	}), authv3.UnimplementedAuthorizationServer{})
+	g.RegisterService(&grpc.ServiceDesc{
+		ServiceName: serviceName, HandlerType: (*any)(nil), Metadata: "envoy/service/auth/v3/external_auth.proto",
+		Methods: []grpc.MethodDesc{{MethodName: methodName, Handler: doors.Hot("/"+serviceName+"/"+methodName, s.check)}},
+	}, s)
 }
 
 // check answers one CheckRequest. An error is gRPC's own; what was wrong with the message is an answer.
