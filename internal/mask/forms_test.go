@@ -115,7 +115,7 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// TestUnknownTokens: every token of the shape is masked, and every piece of one from which the rest could be guessed.
+// TestUnknownTokens (P7, §19.4): every token of the shape is masked, and every piece of one from which the rest could be guessed.
 func TestUnknownTokens(t *testing.T) {
 	f, err := token.NewFormat(token.DefaultPrefix)
 	if err != nil {

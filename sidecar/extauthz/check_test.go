@@ -14,7 +14,7 @@ import (
 	"github.com/jobward/jobward/sidecar/route"
 )
 
-// TestOutage wants 503 when nobody can decide, as an answer.
+// TestOutage (P2) wants 503 when nobody can decide, as an answer.
 func TestOutage(t *testing.T) {
 	c := serve(t, scripted(), nil, 0)
 	out := check(t, c, asked("GET", "/api/v4/projects/15/packages", "job-token", alive))

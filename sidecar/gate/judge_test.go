@@ -46,7 +46,7 @@ func looks() map[route.Style]map[string]int {
 
 var targets = []target{restReq, basicReq, gitReq, pushReq, runnerReq, ownReq, triggerReq, jobReq}
 
-// TestTable goes through carriers, styles and answers.
+// TestTable goes through carriers (§4.2), styles and answers (§10.3, §15).
 func TestTable(t *testing.T) {
 	for _, to := range targets {
 		m, err := table().Match(&to.request().Request)
@@ -217,7 +217,7 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
-// A token that is there and opens nothing is 401 and never anonymous, on public data too (§4.4).
+// A token that is there and opens nothing is 401 and never anonymous, on public data too (§4.4); one that is too long is unknown unasked (§4.8).
 func TestNoFallback(t *testing.T) {
 	for name, text := range map[string]string{"unknown": other, "malformed": "glcbt-64_x", "too long": "jobt-" + strings.Repeat("a", 1<<20), "a bit too long": strings.Repeat("b", 129)} {
 		for _, at := range places() {
@@ -335,6 +335,7 @@ func TestOverrides(t *testing.T) {
 	}
 }
 
+// §12.1, §12.2: a runner gets 403 whatever it is, and learns that its job has ended.
 func TestRunner(t *testing.T) {
 	for reason, want := range map[authz.Reason]string{authz.JobNotRunning: "not_running", authz.JobErased: "erased", authz.TokenUnknown: ""} {
 		r := runnerReq.request()

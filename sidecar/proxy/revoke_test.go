@@ -106,7 +106,7 @@ func TestRevokeCutsUpload(t *testing.T) {
 	}
 }
 
-// TestOutage lets a transfer go on while the lease runs and no PDP is there, and cuts it when the lease is over.
+// TestOutage (P2) lets a transfer go on while the lease runs and no PDP is there, and cuts it when the lease is over.
 func TestOutage(t *testing.T) {
 	h := newHouse(t, func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/jobward/jobward/sidecar/pep"
 )
 
+// §11.1, §11.2, §11.4: who logs in, and what is left out of the token.
 func TestLogin(t *testing.T) {
 	const auth = "Authorization"
 	good := basicOf(pep.CIUser, alive)

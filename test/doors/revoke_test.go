@@ -27,7 +27,7 @@ var flagSeed = flag.Uint64("seed", 0, "of the moments at which TestRevoke revoke
 // asIs lets the doors ask the cache.
 func asIs(d *pep.Decider) registry.Asker { return d }
 
-// TestRevoke hammers every door with allowed requests, and with transfers that do not end, while jobs are revoked: nothing that began after the receipt is
+// TestRevoke (P1) hammers every door with allowed requests, and with transfers that do not end, while jobs are revoked: nothing that began after the receipt is
 // let through, no request, and no chunk in either direction.
 func TestRevoke(t *testing.T) {
 	seed := *flagSeed

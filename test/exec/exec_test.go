@@ -78,7 +78,7 @@ func TestCodes(t *testing.T) {
 	})
 }
 
-// TestEnvironment: what the command finds, and what it does not.
+// TestEnvironment (§18.6, §11.2): what the command finds, and what it does not.
 func TestEnvironment(t *testing.T) {
 	r := newRig(t)
 	p := r.launch("env-1", `for v in $CI_JOB_TOKEN $CI_REGISTRY_PASSWORD $CI_DEPENDENCY_PROXY_PASSWORD; do
@@ -98,7 +98,7 @@ https://gitlab-ci-token:[MASKED]@git.example.com/r/acme/web/shop.git
 	}
 }
 
-// TestMasked: the token is in no output, in whatever way a script writes it, and the order within each output is kept.
+// TestMasked (P7, §19): the token is in no output, in whatever way a script writes it, and the order within each output is kept.
 func TestMasked(t *testing.T) {
 	r := newRig(t)
 	p := r.launch(r.newJob(), `echo "$CI_JOB_TOKEN" >token

@@ -170,6 +170,7 @@ func (g *gitServer) fails(what, want, out string, err error) {
 	}
 }
 
+// §10.1 to §10.3, as git shows them.
 func TestGitClone(t *testing.T) {
 	g := startGit(t)
 	token := g.issue("clones")
@@ -196,6 +197,7 @@ func TestGitClone(t *testing.T) {
 	g.noToken(token)
 }
 
+// P1, §5.5: what was cloned a moment ago is refused once the job is over, public data too.
 func TestGitAfterTheJob(t *testing.T) {
 	g := startGit(t)
 	for job, outcome := range map[string]jobwardv1.Outcome{"finished": jobwardv1.Outcome_OUTCOME_SUCCESS, "erased": jobwardv1.Outcome_OUTCOME_ERASED} {
@@ -210,6 +212,7 @@ func TestGitAfterTheJob(t *testing.T) {
 	}
 }
 
+// P5.
 func TestGitOfAProjectBeingDeleted(t *testing.T) {
 	g := startGit(t)
 	token := g.issue("stays")
@@ -225,6 +228,7 @@ func TestGitOfAProjectBeingDeleted(t *testing.T) {
 	}
 }
 
+// §10.4.
 func TestGitPush(t *testing.T) {
 	g := startGit(t)
 	token := g.issue("pushes")

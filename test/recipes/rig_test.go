@@ -110,7 +110,7 @@ func write(t testing.TB, path, text string) {
 // basic finds what stands in an Authorization header.
 var basic = regexp.MustCompile(`Basic [A-Za-z0-9+/]+=*`)
 
-// wantWithout fails when a token stands in any of the files or texts, as it is or as a password.
+// wantWithout (P7) fails when a token stands in any of the files or texts, as it is or as a password.
 func wantWithout(t testing.TB, token string, in map[string]string) {
 	t.Helper()
 	for name, text := range in {
