@@ -21,7 +21,7 @@ func (r *rig) installed() (dir string) {
 	if err := os.CopyFS(dir, os.DirFS("../../deploy/hooks")); err != nil {
 		r.t.Fatal(err)
 	}
-	files.Write(r.t, filepath.Join(dir, "jobward.env"), "JOBWARD_ADDRESS="+r.addr+"\nPDPCTL="+filepath.Join(r.dir, "pdpctl")+"\nEXEC_FLAGS='--heartbeat 5s'\n", 0o644)
+	files.Write(r.t, filepath.Join(dir, "jobward.env"), "JOBWARD_ADDRESS="+r.pdp.Address+"\nPDPCTL="+filepath.Join(r.dir, "pdpctl")+"\nEXEC_FLAGS='--heartbeat 5s'\n", 0o644)
 	return dir
 }
 

@@ -58,7 +58,7 @@ func TestRevokedMeanwhile(t *testing.T) {
 		}
 		p := r.launch(job, "trap 'exit 8' USR1; echo ready; while :; do sleep 0.05; done", "--heartbeat", "1s", onLost)
 		p.Says("ready")
-		if _, err := r.tokens.Revoke(context.Background(), &jobwardv1.RevokeRequest{JobIds: []string{job}}); err != nil {
+		if _, err := r.tokens().Revoke(context.Background(), &jobwardv1.RevokeRequest{JobIds: []string{job}}); err != nil {
 			t.Fatal(err)
 		}
 		programs.Eventually(t, "a word", func() bool { return p.Log.Has("is dead") })
@@ -81,7 +81,7 @@ func TestRestart(t *testing.T) {
 	r.pdp.Cmd.Process.Kill()
 	r.pdp.End()
 	programs.Eventually(t, "a heartbeat that fails", func() bool { return p.Log.Has("no heartbeat") })
-	r.start()
+	r.pdp.Start()
 	if !r.job("restart").GetLive() {
 		t.Errorf("the token died: %v", r.job("restart").GetReason())
 	}
@@ -107,7 +107,7 @@ func TestBackAtTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	programs.Eventually(t, "the command's end", func() bool { return p.Log.Has("not revoked yet") })
-	r.start()
+	r.pdp.Start()
 	if code := p.End(); code != 0 || !p.Log.Has("revoked at revision") {
 		t.Errorf("code %d: %s", code, &p.Log)
 	}

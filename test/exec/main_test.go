@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/test/programs"
@@ -28,34 +27,22 @@ func TestMain(m *testing.M) {
 
 // rig is a PDP with the sample world, and a place for commands.
 type rig struct {
-	t      *testing.T
-	dir    string
-	addr   string
-	pdp    *programs.Process
-	tokens jobwardv1.TokenServiceClient
-	jobs   int
+	t    *testing.T
+	dir  string
+	pdp  *programs.PDP
+	jobs int
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: programs.Dir(t, "pdp", "pdpctl")}
-	r.addr = "unix:" + filepath.Join(r.dir, "s")
-	r.start()
-	cc, err := grpc.NewClient(r.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cc.Close() })
-	r.tokens = jobwardv1.NewTokenServiceClient(cc)
+	r := &rig{t: t, dir: programs.Dir(t, "pdpctl")}
+	r.pdp = programs.StartPDP(t, r.dir, "--shutdown-delay=0s")
 	return r
 }
 
-// start starts the PDP, also after it was stopped.
-func (r *rig) start() {
-	r.t.Helper()
-	r.pdp = programs.Launch(r.t, r.dir, nil, filepath.Join(r.dir, "pdp"), "--data-dir", "data", "--grpc-addr", r.addr, "--admin-addr", "127.0.0.1:0",
-		"--min-free-disk", "16MiB", "--ballast", "16MiB", "--shutdown-delay", "0s")
-	r.pdp.Says("Ctrl-C stops it.")
+// tokens calls the PDP's newest process.
+func (r *rig) tokens() jobwardv1.TokenServiceClient {
+	return jobwardv1.NewTokenServiceClient(r.pdp.Conn)
 }
 
 // newJob gives an id that no job has had.
@@ -66,7 +53,7 @@ func (r *rig) newJob() string {
 
 // args are those of pdpctl for a command as a job.
 func (r *rig) args(job string, more ...string) []string {
-	return append([]string{"--address", r.addr, "exec", "--project", "acme/web/shop", "--user", "dana", "--job", job}, more...)
+	return append([]string{"--address", r.pdp.Address, "exec", "--project", "acme/web/shop", "--user", "dana", "--job", job}, more...)
 }
 
 // launch starts a shell script as a job; flags are those of exec.
@@ -81,7 +68,7 @@ func (r *rig) job(id string) *jobwardv1.Job {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), programs.Patience)
 	defer cancel()
-	resp, err := r.tokens.GetJob(ctx, &jobwardv1.GetJobRequest{JobId: id}, grpc.WaitForReady(true))
+	resp, err := r.tokens().GetJob(ctx, &jobwardv1.GetJobRequest{JobId: id}, grpc.WaitForReady(true))
 	if err != nil {
 		r.t.Fatal(err)
 	}
