@@ -22,13 +22,7 @@ import (
 const exitNoJob exitCode = 125
 
 type execCmd struct {
-	Job      string        `required:"" help:"Id of the job, never used for another."`
-	Project  string        `required:"" help:"Project the job runs in."`
-	User     string        `required:"" help:"User who caused the job, whose rights the token has."`
-	Pipeline int64         `help:"Pipeline, for reports."`
-	Ref      string        `help:"Branch or tag, for reports."`
-	For      time.Duration `placeholder:"DURATION" help:"How long the token lives at most; the PDP's default otherwise."`
-	limitFlags
+	jobFlags
 	secretFlags
 	Heartbeat         time.Duration `default:"30s" help:"How long the token outlives this program when it is killed. 0 for no heartbeat: then until its end."`
 	OnLost            string        `enum:"warn,kill" default:"warn" help:"What to do when the job is dead before the command ends: warn or kill."`
@@ -178,20 +172,11 @@ func (w errWriter) Write(p []byte) (int, error) {
 
 // issue gets the token, and says when it was asked for: the heartbeat's term counts from no earlier.
 func (e *execution) issue() (*jobwardv1.IssueResponse, time.Time, error) {
-	req := &jobwardv1.IssueRequest{JobId: e.Job, PipelineId: e.Pipeline, Ref: e.Ref, ReceiptWait: jobwardv1.ReceiptWait_RECEIPT_WAIT_EFFECTIVE}
-	var err error
-	if req.ProjectId, err = e.s.projectID(e.Project); err != nil {
+	req, err := e.request(e.s)
+	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if req.UserId, err = e.s.userID(e.User); err != nil {
-		return nil, time.Time{}, err
-	}
-	if req.Limits, err = e.limits(e.s); err != nil {
-		return nil, time.Time{}, err
-	}
-	if e.For != 0 {
-		req.Timeout = durationpb.New(e.For)
-	}
+	req.ReceiptWait = jobwardv1.ReceiptWait_RECEIPT_WAIT_EFFECTIVE
 	if e.Heartbeat > 0 {
 		req.RunnerId, req.HeartbeatTerm = e.runner, durationpb.New(e.Heartbeat)
 	}

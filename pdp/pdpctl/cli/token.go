@@ -46,39 +46,54 @@ func (t *tokenInput) read(s *session) (string, error) {
 	return t.Token, nil
 }
 
+// jobFlags say which job is to have a token.
+type jobFlags struct {
+	Job      string        `required:"" help:"Id of the job, never used for another."`
+	Project  string        `required:"" help:"Project the job runs in."`
+	User     string        `required:"" help:"User who caused the job, whose rights the token has."`
+	Pipeline int64         `help:"Pipeline, for reports."`
+	Ref      string        `help:"Branch or tag, for reports."`
+	For      time.Duration `placeholder:"DURATION" help:"How long the token lives at most; the PDP's default otherwise."`
+	limitFlags
+}
+
+// request is the Issue of the job, with names looked up; the heartbeat and the receipt are the verb's own.
+func (c *jobFlags) request(s *session) (*jobwardv1.IssueRequest, error) {
+	req := &jobwardv1.IssueRequest{JobId: c.Job, PipelineId: c.Pipeline, Ref: c.Ref}
+	var err error
+	if req.ProjectId, err = s.projectID(c.Project); err != nil {
+		return nil, err
+	}
+	if req.UserId, err = s.userID(c.User); err != nil {
+		return nil, err
+	}
+	if req.Limits, err = c.limits(s); err != nil {
+		return nil, err
+	}
+	if c.For != 0 {
+		req.Timeout = durationpb.New(c.For)
+	}
+	return req, nil
+}
+
 type issueCmd struct {
-	Job           string        `required:"" help:"Id of the job, never used for another."`
-	Project       string        `required:"" help:"Project the job runs in."`
-	User          string        `required:"" help:"User who caused the job, whose rights the token has."`
-	Pipeline      int64         `help:"Pipeline, for reports."`
-	Ref           string        `help:"Branch or tag, for reports."`
-	For           time.Duration `placeholder:"DURATION" help:"How long the token lives at most; the PDP's default otherwise."`
+	jobFlags
 	Runner        string        `help:"Runner that sends heartbeats."`
 	HeartbeatTerm time.Duration `placeholder:"DURATION" help:"How long the token lives without a heartbeat."`
-	limitFlags
-	ValidateOnly bool `help:"Check everything and issue nothing."`
-	Quiet        bool `short:"q" help:"Print the token and nothing else, for TOKEN=$(pdpctl token issue -q …)."`
+	ValidateOnly  bool          `help:"Check everything and issue nothing."`
+	Quiet         bool          `short:"q" help:"Print the token and nothing else, for TOKEN=$(pdpctl token issue -q …)."`
 	waitFlag
 }
 
 // Run issues.
 func (c *issueCmd) Run(s *session) error {
-	req := &jobwardv1.IssueRequest{JobId: c.Job, PipelineId: c.Pipeline, Ref: c.Ref, RunnerId: c.Runner, ValidateOnly: c.ValidateOnly, ReceiptWait: c.receiptWait()}
-	var err error
-	if req.ProjectId, err = s.projectID(c.Project); err != nil {
+	req, err := c.request(s)
+	if err != nil {
 		return err
 	}
-	if req.UserId, err = s.userID(c.User); err != nil {
-		return err
-	}
-	if c.For != 0 {
-		req.Timeout = durationpb.New(c.For)
-	}
+	req.RunnerId, req.ValidateOnly, req.ReceiptWait = c.Runner, c.ValidateOnly, c.receiptWait()
 	if c.HeartbeatTerm != 0 {
 		req.HeartbeatTerm = durationpb.New(c.HeartbeatTerm)
-	}
-	if req.Limits, err = c.limits(s); err != nil {
-		return err
 	}
 	tokens, err := s.tokens()
 	if err != nil {
