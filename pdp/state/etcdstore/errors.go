@@ -18,7 +18,7 @@ type verdict int
 const (
 	unknown verdict = iota // It may have happened, may yet happen, or not.
 	refused                // It did not happen and will not.
-	noSpace                // It did not happen: the quota of the database is used up.
+	noSpace                // The quota of the database is used up, by others or by this, which then did happen.
 	hopeless
 )
 

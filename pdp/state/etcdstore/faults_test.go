@@ -11,6 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 	"github.com/jobward/jobward/pdp/state/etcdstore"
@@ -18,6 +20,24 @@ import (
 	"github.com/jobward/jobward/test/capture"
 	"github.com/jobward/jobward/test/etcd"
 )
+
+// TestQuotaUsedUp: etcd says that there is no space of a transaction that it has not done, and of the one that used the space up, which it has.
+func TestQuotaUsedUp(t *testing.T) {
+	cluster := etcd.Start(t, etcd.Options{Members: 1})
+	f := new(faults)
+	s := open(t, etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/used-up", Fault: f.hook})
+	attach(t, s)
+	f.fail(etcdstore.StepCommit, true, rpctypes.ErrNoSpace)
+	if rev := commit(t, s, state.Batch{Puts: []state.Record{group(1)}}); rev != 1 {
+		t.Errorf("it was done at revision %d", rev)
+	}
+	f.fail(etcdstore.StepCommit, false, rpctypes.ErrNoSpace)
+	_, err := s.Commit(t.Context(), state.Batch{Puts: []state.Record{group(2)}})
+	wantCode(t, err, "DISK_LOW")
+	if rev := commit(t, s, state.Batch{}); rev != 1 {
+		t.Errorf("what was refused stands at revision %d", rev)
+	}
+}
 
 // TestAnswerLost: a transaction whose answer was lost, or that was lost itself, happens once and
 // is acknowledged; while its outcome is unknown nobody is told that it failed.

@@ -180,6 +180,18 @@ func (s *Store) commit(t *transaction, st *stage) (outcome, error) {
 		switch v := classify(err); {
 		case v == hopeless:
 			return tooLate, err
+		case v == noSpace && !sent:
+			// etcd says so before it has done anything, and also of the transaction that
+			// used the quota up, which it has done. What writes nothing it still answers.
+			ctx, cancel := s.try(s.ctx)
+			look, lookErr := s.client.Txn(ctx).If(cmps...).Else(otherwise...).Commit()
+			cancel()
+			if lookErr == nil && look.Succeeded {
+				return tooLate, err
+			}
+			if lookErr == nil {
+				return s.landed(t, look, false) // it is the newest there is, if it is there
+			}
 		case v != unknown && !sent:
 			return tooLate, err
 		}
