@@ -154,7 +154,7 @@ func TestHalfTerminal(t *testing.T) {
 func TestHangUp(t *testing.T) {
 	r := newRig(t)
 	m := newTerminal(t)
-	cmd := r.unstarted("hangup", "echo ready; trap 'exit 4' HUP; while :; do sleep 0.05; done", "--grace", "1s")
+	cmd := r.unstarted("hangup", "trap 'exit 4' HUP; echo ready; while :; do sleep 0.05; done", "--grace", "1s")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = m.slave, m.slave, m.slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
