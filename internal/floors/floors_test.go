@@ -21,10 +21,10 @@ const plan = `
 2  pdp/state pdp/audit internal/wire
 
 3  pdp/state/badgerstore pdp/state/etcdstore pdp/state/memstore pdp/state/statetest
-3  pdp/feed pdp/scenario pdp/world
+3  pdp/feed pdp/replica pdp/scenario pdp/world
 3  sidecar/pep internal/hot internal/serving
 
-4  pdp/engine
+4  pdp/engine pdp/peer
 4  sidecar/grpccheck sidecar/gate
 
 5  pdp/server pdp/gitlab pdp/console

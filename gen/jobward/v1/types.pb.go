@@ -35,6 +35,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ReplicaOutcome is how another PDP stands on a receipt.
+type ReplicaOutcome int32
+
+const (
+	// Not said.
+	ReplicaOutcome_REPLICA_OUTCOME_UNSPECIFIED ReplicaOutcome = 0
+	// Its sidecars have not all let go yet, or it has not been heard.
+	ReplicaOutcome_REPLICA_OUTCOME_PENDING ReplicaOutcome = 1
+	// It has the change, and its sidecars have let go or lost their leases.
+	ReplicaOutcome_REPLICA_OUTCOME_SETTLED ReplicaOutcome = 2
+	// It was silent, may answer nobody any more, and the leases it may have granted are being waited out.
+	ReplicaOutcome_REPLICA_OUTCOME_FENCED ReplicaOutcome = 3
+	// It was fenced, and the leases it may have granted are over.
+	ReplicaOutcome_REPLICA_OUTCOME_GONE ReplicaOutcome = 4
+)
+
+// Enum value maps for ReplicaOutcome.
+var (
+	ReplicaOutcome_name = map[int32]string{
+		0: "REPLICA_OUTCOME_UNSPECIFIED",
+		1: "REPLICA_OUTCOME_PENDING",
+		2: "REPLICA_OUTCOME_SETTLED",
+		3: "REPLICA_OUTCOME_FENCED",
+		4: "REPLICA_OUTCOME_GONE",
+	}
+	ReplicaOutcome_value = map[string]int32{
+		"REPLICA_OUTCOME_UNSPECIFIED": 0,
+		"REPLICA_OUTCOME_PENDING":     1,
+		"REPLICA_OUTCOME_SETTLED":     2,
+		"REPLICA_OUTCOME_FENCED":      3,
+		"REPLICA_OUTCOME_GONE":        4,
+	}
+)
+
+func (x ReplicaOutcome) Enum() *ReplicaOutcome {
+	p := new(ReplicaOutcome)
+	*p = x
+	return p
+}
+
+func (x ReplicaOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReplicaOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_jobward_v1_types_proto_enumTypes[0].Descriptor()
+}
+
+func (ReplicaOutcome) Type() protoreflect.EnumType {
+	return &file_jobward_v1_types_proto_enumTypes[0]
+}
+
+func (x ReplicaOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReplicaOutcome.Descriptor instead.
+func (ReplicaOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{0}
+}
+
 // ReceiptWait is how long a call that changes something waits for its receipt.
 type ReceiptWait int32
 
@@ -72,11 +133,11 @@ func (x ReceiptWait) String() string {
 }
 
 func (ReceiptWait) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[0].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[1].Descriptor()
 }
 
 func (ReceiptWait) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[0]
+	return &file_jobward_v1_types_proto_enumTypes[1]
 }
 
 func (x ReceiptWait) Number() protoreflect.EnumNumber {
@@ -85,7 +146,7 @@ func (x ReceiptWait) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReceiptWait.Descriptor instead.
 func (ReceiptWait) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{0}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{1}
 }
 
 // Reason is why a question was answered as it was. Values are only ever appended. A client that meets a value it does not know takes the
@@ -278,11 +339,11 @@ func (x Reason) String() string {
 }
 
 func (Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[1].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[2].Descriptor()
 }
 
 func (Reason) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[1]
+	return &file_jobward_v1_types_proto_enumTypes[2]
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
@@ -291,7 +352,7 @@ func (x Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason.Descriptor instead.
 func (Reason) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{1}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
 // Role is a user's role on a project or group. A higher number may do what a lower one may.
@@ -355,11 +416,11 @@ func (x Role) String() string {
 }
 
 func (Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[2].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[3].Descriptor()
 }
 
 func (Role) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[2]
+	return &file_jobward_v1_types_proto_enumTypes[3]
 }
 
 func (x Role) Number() protoreflect.EnumNumber {
@@ -368,7 +429,7 @@ func (x Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Role.Descriptor instead.
 func (Role) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{2}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{3}
 }
 
 // Visibility says who may see a project or group without being a member.
@@ -412,11 +473,11 @@ func (x Visibility) String() string {
 }
 
 func (Visibility) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[3].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[4].Descriptor()
 }
 
 func (Visibility) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[3]
+	return &file_jobward_v1_types_proto_enumTypes[4]
 }
 
 func (x Visibility) Number() protoreflect.EnumNumber {
@@ -425,7 +486,7 @@ func (x Visibility) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Visibility.Descriptor instead.
 func (Visibility) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 // ProjectState is where a project or group is in its life, in order of severity: what counts for a project is the most severe of its
@@ -478,11 +539,11 @@ func (x ProjectState) String() string {
 }
 
 func (ProjectState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[4].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[5].Descriptor()
 }
 
 func (ProjectState) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[4]
+	return &file_jobward_v1_types_proto_enumTypes[5]
 }
 
 func (x ProjectState) Number() protoreflect.EnumNumber {
@@ -491,7 +552,7 @@ func (x ProjectState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProjectState.Descriptor instead.
 func (ProjectState) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 // UserState says whether a user may act at all. Only an active one may.
@@ -543,11 +604,11 @@ func (x UserState) String() string {
 }
 
 func (UserState) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[5].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[6].Descriptor()
 }
 
 func (UserState) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[5]
+	return &file_jobward_v1_types_proto_enumTypes[6]
 }
 
 func (x UserState) Number() protoreflect.EnumNumber {
@@ -556,7 +617,7 @@ func (x UserState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UserState.Descriptor instead.
 func (UserState) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 // JobStatus is a CI job's status. Running and canceling are the executing ones; a token opens nothing in any other.
@@ -640,11 +701,11 @@ func (x JobStatus) String() string {
 }
 
 func (JobStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[6].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[7].Descriptor()
 }
 
 func (JobStatus) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[6]
+	return &file_jobward_v1_types_proto_enumTypes[7]
 }
 
 func (x JobStatus) Number() protoreflect.EnumNumber {
@@ -653,7 +714,7 @@ func (x JobStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobStatus.Descriptor instead.
 func (JobStatus) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{6}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{7}
 }
 
 // Outcome is how a job ended, as Revoke and Reconcile record it.
@@ -705,11 +766,11 @@ func (x Outcome) String() string {
 }
 
 func (Outcome) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[7].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[8].Descriptor()
 }
 
 func (Outcome) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[7]
+	return &file_jobward_v1_types_proto_enumTypes[8]
 }
 
 func (x Outcome) Number() protoreflect.EnumNumber {
@@ -718,7 +779,7 @@ func (x Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Outcome.Descriptor instead.
 func (Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{7}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{8}
 }
 
 // Feature is a part of a project that can be switched off or kept to members.
@@ -786,11 +847,11 @@ func (x Feature) String() string {
 }
 
 func (Feature) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[8].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[9].Descriptor()
 }
 
 func (Feature) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[8]
+	return &file_jobward_v1_types_proto_enumTypes[9]
 }
 
 func (x Feature) Number() protoreflect.EnumNumber {
@@ -799,7 +860,7 @@ func (x Feature) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Feature.Descriptor instead.
 func (Feature) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{9}
 }
 
 // FeatureLevel says to whom a feature is open.
@@ -847,11 +908,11 @@ func (x FeatureLevel) String() string {
 }
 
 func (FeatureLevel) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[9].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[10].Descriptor()
 }
 
 func (FeatureLevel) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[9]
+	return &file_jobward_v1_types_proto_enumTypes[10]
 }
 
 func (x FeatureLevel) Number() protoreflect.EnumNumber {
@@ -860,7 +921,7 @@ func (x FeatureLevel) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FeatureLevel.Descriptor instead.
 func (FeatureLevel) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 // PublicScope says whether allowlists bind on targets that are open to the user.
@@ -900,11 +961,11 @@ func (x PublicScope) String() string {
 }
 
 func (PublicScope) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[10].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[11].Descriptor()
 }
 
 func (PublicScope) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[10]
+	return &file_jobward_v1_types_proto_enumTypes[11]
 }
 
 func (x PublicScope) Number() protoreflect.EnumNumber {
@@ -913,7 +974,7 @@ func (x PublicScope) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PublicScope.Descriptor instead.
 func (PublicScope) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 // Surface is the kind of door a question came through.
@@ -969,11 +1030,11 @@ func (x Surface) String() string {
 }
 
 func (Surface) Descriptor() protoreflect.EnumDescriptor {
-	return file_jobward_v1_types_proto_enumTypes[11].Descriptor()
+	return file_jobward_v1_types_proto_enumTypes[12].Descriptor()
 }
 
 func (Surface) Type() protoreflect.EnumType {
-	return &file_jobward_v1_types_proto_enumTypes[11]
+	return &file_jobward_v1_types_proto_enumTypes[12]
 }
 
 func (x Surface) Number() protoreflect.EnumNumber {
@@ -982,7 +1043,7 @@ func (x Surface) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Surface.Descriptor instead.
 func (Surface) EnumDescriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{11}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{12}
 }
 
 // Scope names a project or a group: where a membership holds, or whom an allowlist entry lets in. Exactly one field is set. The
@@ -1265,8 +1326,12 @@ type Receipt struct {
 	Elapsed *durationpb.Duration `protobuf:"bytes,6,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
 	// How long leases from before the PDP's start may still run, for which it waits because it cannot know them; unset when none can.
 	QuietRemaining *durationpb.Duration `protobuf:"bytes,7,opt,name=quiet_remaining,json=quietRemaining,proto3" json:"quiet_remaining,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// With several PDPs on one store: the others that were there when the change had been made, and how each stands.
+	Replicas []*ReplicaStanding `protobuf:"bytes,8,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// With several PDPs: the longest that the receipt can take, counted from when the change was durable, while the store can be reached.
+	Bound         *durationpb.Duration `protobuf:"bytes,9,opt,name=bound,proto3" json:"bound,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
@@ -1348,6 +1413,84 @@ func (x *Receipt) GetQuietRemaining() *durationpb.Duration {
 	return nil
 }
 
+func (x *Receipt) GetReplicas() []*ReplicaStanding {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *Receipt) GetBound() *durationpb.Duration {
+	if x != nil {
+		return x.Bound
+	}
+	return nil
+}
+
+// ReplicaStanding is how another PDP stands on a receipt. Its sidecars are in the receipt's counts.
+type ReplicaStanding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, for people.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Which life of it, 32 hexadecimal digits.
+	Incarnation string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// How it stands.
+	Outcome       ReplicaOutcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=jobward.v1.ReplicaOutcome" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaStanding) Reset() {
+	*x = ReplicaStanding{}
+	mi := &file_jobward_v1_types_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaStanding) ProtoMessage() {}
+
+func (x *ReplicaStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_jobward_v1_types_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaStanding.ProtoReflect.Descriptor instead.
+func (*ReplicaStanding) Descriptor() ([]byte, []int) {
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReplicaStanding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReplicaStanding) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *ReplicaStanding) GetOutcome() ReplicaOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return ReplicaOutcome_REPLICA_OUTCOME_UNSPECIFIED
+}
+
 // Problem is an error about one message of a stream, where the stream itself goes on. It says what the status of a unary call
 // would have said.
 type Problem struct {
@@ -1368,7 +1511,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_jobward_v1_types_proto_msgTypes[3]
+	mi := &file_jobward_v1_types_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1523,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_jobward_v1_types_proto_msgTypes[3]
+	mi := &file_jobward_v1_types_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1536,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Problem) GetCode() int32 {
@@ -1444,7 +1587,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_jobward_v1_types_proto_msgTypes[4]
+	mi := &file_jobward_v1_types_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1599,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_jobward_v1_types_proto_msgTypes[4]
+	mi := &file_jobward_v1_types_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1612,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_jobward_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_jobward_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -1521,7 +1664,7 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"\vdecision_id\x18\x10 \x01(\tR\n" +
 	"decisionId\x12#\n" +
 	"\ranswer_number\x18\x11 \x01(\x04R\fanswerNumber\x12\x16\n" +
-	"\x06cached\x18\x12 \x01(\bR\x06cached\"\x92\x02\n" +
+	"\x06cached\x18\x12 \x01(\bR\x06cached\"\xfc\x02\n" +
 	"\aReceipt\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x1c\n" +
 	"\teffective\x18\x02 \x01(\bR\teffective\x12\"\n" +
@@ -1529,7 +1672,13 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"\x06lapsed\x18\x04 \x01(\x05R\x06lapsed\x12\x18\n" +
 	"\apending\x18\x05 \x01(\x05R\apending\x123\n" +
 	"\aelapsed\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12B\n" +
-	"\x0fquiet_remaining\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0equietRemaining\"\xc7\x01\n" +
+	"\x0fquiet_remaining\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0equietRemaining\x127\n" +
+	"\breplicas\x18\b \x03(\v2\x1b.jobward.v1.ReplicaStandingR\breplicas\x12/\n" +
+	"\x05bound\x18\t \x01(\v2\x19.google.protobuf.DurationR\x05bound\"}\n" +
+	"\x0fReplicaStanding\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x124\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x1a.jobward.v1.ReplicaOutcomeR\aoutcome\"\xc7\x01\n" +
 	"\aProblem\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1541,7 +1690,13 @@ const file_jobward_v1_types_proto_rawDesc = "" +
 	"retryDelay\"H\n" +
 	"\x0eFieldViolation\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescription*a\n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription*\xa1\x01\n" +
+	"\x0eReplicaOutcome\x12\x1f\n" +
+	"\x1bREPLICA_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17REPLICA_OUTCOME_PENDING\x10\x01\x12\x1b\n" +
+	"\x17REPLICA_OUTCOME_SETTLED\x10\x02\x12\x1a\n" +
+	"\x16REPLICA_OUTCOME_FENCED\x10\x03\x12\x18\n" +
+	"\x14REPLICA_OUTCOME_GONE\x10\x04*a\n" +
 	"\vReceiptWait\x12\x1c\n" +
 	"\x18RECEIPT_WAIT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16RECEIPT_WAIT_EFFECTIVE\x10\x01\x12\x18\n" +
@@ -1687,45 +1842,50 @@ func file_jobward_v1_types_proto_rawDescGZIP() []byte {
 	return file_jobward_v1_types_proto_rawDescData
 }
 
-var file_jobward_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_jobward_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_jobward_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 13)
+var file_jobward_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_jobward_v1_types_proto_goTypes = []any{
-	(ReceiptWait)(0),            // 0: jobward.v1.ReceiptWait
-	(Reason)(0),                 // 1: jobward.v1.Reason
-	(Role)(0),                   // 2: jobward.v1.Role
-	(Visibility)(0),             // 3: jobward.v1.Visibility
-	(ProjectState)(0),           // 4: jobward.v1.ProjectState
-	(UserState)(0),              // 5: jobward.v1.UserState
-	(JobStatus)(0),              // 6: jobward.v1.JobStatus
-	(Outcome)(0),                // 7: jobward.v1.Outcome
-	(Feature)(0),                // 8: jobward.v1.Feature
-	(FeatureLevel)(0),           // 9: jobward.v1.FeatureLevel
-	(PublicScope)(0),            // 10: jobward.v1.PublicScope
-	(Surface)(0),                // 11: jobward.v1.Surface
-	(*Scope)(nil),               // 12: jobward.v1.Scope
-	(*Decision)(nil),            // 13: jobward.v1.Decision
-	(*Receipt)(nil),             // 14: jobward.v1.Receipt
-	(*Problem)(nil),             // 15: jobward.v1.Problem
-	(*FieldViolation)(nil),      // 16: jobward.v1.FieldViolation
-	(*durationpb.Duration)(nil), // 17: google.protobuf.Duration
+	(ReplicaOutcome)(0),         // 0: jobward.v1.ReplicaOutcome
+	(ReceiptWait)(0),            // 1: jobward.v1.ReceiptWait
+	(Reason)(0),                 // 2: jobward.v1.Reason
+	(Role)(0),                   // 3: jobward.v1.Role
+	(Visibility)(0),             // 4: jobward.v1.Visibility
+	(ProjectState)(0),           // 5: jobward.v1.ProjectState
+	(UserState)(0),              // 6: jobward.v1.UserState
+	(JobStatus)(0),              // 7: jobward.v1.JobStatus
+	(Outcome)(0),                // 8: jobward.v1.Outcome
+	(Feature)(0),                // 9: jobward.v1.Feature
+	(FeatureLevel)(0),           // 10: jobward.v1.FeatureLevel
+	(PublicScope)(0),            // 11: jobward.v1.PublicScope
+	(Surface)(0),                // 12: jobward.v1.Surface
+	(*Scope)(nil),               // 13: jobward.v1.Scope
+	(*Decision)(nil),            // 14: jobward.v1.Decision
+	(*Receipt)(nil),             // 15: jobward.v1.Receipt
+	(*ReplicaStanding)(nil),     // 16: jobward.v1.ReplicaStanding
+	(*Problem)(nil),             // 17: jobward.v1.Problem
+	(*FieldViolation)(nil),      // 18: jobward.v1.FieldViolation
+	(*durationpb.Duration)(nil), // 19: google.protobuf.Duration
 }
 var file_jobward_v1_types_proto_depIdxs = []int32{
-	1,  // 0: jobward.v1.Decision.reason:type_name -> jobward.v1.Reason
-	17, // 1: jobward.v1.Decision.valid_for:type_name -> google.protobuf.Duration
-	12, // 2: jobward.v1.Decision.entry:type_name -> jobward.v1.Scope
-	2,  // 3: jobward.v1.Decision.role:type_name -> jobward.v1.Role
-	12, // 4: jobward.v1.Decision.role_scope:type_name -> jobward.v1.Scope
-	2,  // 5: jobward.v1.Decision.needed_role:type_name -> jobward.v1.Role
-	8,  // 6: jobward.v1.Decision.feature:type_name -> jobward.v1.Feature
-	17, // 7: jobward.v1.Receipt.elapsed:type_name -> google.protobuf.Duration
-	17, // 8: jobward.v1.Receipt.quiet_remaining:type_name -> google.protobuf.Duration
-	16, // 9: jobward.v1.Problem.violations:type_name -> jobward.v1.FieldViolation
-	17, // 10: jobward.v1.Problem.retry_delay:type_name -> google.protobuf.Duration
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	2,  // 0: jobward.v1.Decision.reason:type_name -> jobward.v1.Reason
+	19, // 1: jobward.v1.Decision.valid_for:type_name -> google.protobuf.Duration
+	13, // 2: jobward.v1.Decision.entry:type_name -> jobward.v1.Scope
+	3,  // 3: jobward.v1.Decision.role:type_name -> jobward.v1.Role
+	13, // 4: jobward.v1.Decision.role_scope:type_name -> jobward.v1.Scope
+	3,  // 5: jobward.v1.Decision.needed_role:type_name -> jobward.v1.Role
+	9,  // 6: jobward.v1.Decision.feature:type_name -> jobward.v1.Feature
+	19, // 7: jobward.v1.Receipt.elapsed:type_name -> google.protobuf.Duration
+	19, // 8: jobward.v1.Receipt.quiet_remaining:type_name -> google.protobuf.Duration
+	16, // 9: jobward.v1.Receipt.replicas:type_name -> jobward.v1.ReplicaStanding
+	19, // 10: jobward.v1.Receipt.bound:type_name -> google.protobuf.Duration
+	0,  // 11: jobward.v1.ReplicaStanding.outcome:type_name -> jobward.v1.ReplicaOutcome
+	18, // 12: jobward.v1.Problem.violations:type_name -> jobward.v1.FieldViolation
+	19, // 13: jobward.v1.Problem.retry_delay:type_name -> google.protobuf.Duration
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_jobward_v1_types_proto_init() }
@@ -1738,8 +1898,8 @@ func file_jobward_v1_types_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_jobward_v1_types_proto_rawDesc), len(file_jobward_v1_types_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   5,
+			NumEnums:      13,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
