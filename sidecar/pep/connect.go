@@ -11,7 +11,7 @@ import (
 // search is what the goroutine that opens streams remembers.
 type search struct {
 	random  *rand.Rand
-	next    int                      // where in the list of endpoints to begin
+	began   bool                     // there was a round
 	refused map[string]time.Duration // until when an endpoint is left alone, by the clock
 	rounds  int                      // since the last stream that stood for a while
 	opened  time.Duration            // when the last stream opened
@@ -50,7 +50,7 @@ func (d *Decider) failed(s *search, level slog.Level, endpoint, msg string, err 
 // connectLoop opens a stream whenever one is needed: at the start, when the current one
 // broke, says that it moves, or is doubtful, and when the lease is over.
 func (d *Decider) connectLoop(random *rand.Rand) {
-	s := &search{random: random, refused: map[string]time.Duration{}, next: -1, judged: true, failing: map[string]*failing{}}
+	s := &search{random: random, refused: map[string]time.Duration{}, judged: true, failing: map[string]*failing{}}
 	for d.ctx.Err() == nil {
 		if !d.needed() {
 			select {
@@ -59,7 +59,7 @@ func (d *Decider) connectLoop(random *rand.Rand) {
 			}
 			continue
 		}
-		if s.rounds > 0 || s.next >= 0 { // the first attempt of all does not wait
+		if s.began { // the first attempt of all does not wait
 			if !d.pause(s) {
 				return
 			}
@@ -80,7 +80,7 @@ func (d *Decider) needed() bool {
 	if d.closed {
 		return false
 	}
-	if l == nil || l.broken || l.moving || l.doubtful || l.unheard {
+	if l == nil || l.broken || l.moving || l.doubtful || l.unheard || l.fenced {
 		return true
 	}
 	if d.holder.Remaining(d.now()) == 0 {
@@ -111,19 +111,18 @@ func (d *Decider) pause(s *search) bool {
 	}
 }
 
-// round tries the endpoints one after the other until one has given a lease.
+// round tries the endpoints one after the other until one has given a lease. Their order
+// is a new one every time, so that the sidecars of a PDP that is lost spread over all that
+// are left.
 func (d *Decider) round(s *search) {
+	s.began = true
 	s.rounds++
 	ctx, cancel := context.WithTimeout(d.ctx, d.cfg.CallTimeout)
 	endpoints, err := d.transport.Endpoints(ctx)
 	cancel()
 	if err != nil || len(endpoints) == 0 {
 		d.failed(s, slog.LevelWarn, "", "no PDP is known", err)
-		s.next = max(s.next, 0)
 		return
-	}
-	if s.next < 0 {
-		s.next = s.random.IntN(len(endpoints))
 	}
 	d.mu.Lock()
 	avoid := ""
@@ -131,22 +130,17 @@ func (d *Decider) round(s *search) {
 		avoid = d.current.endpoint // what is there is going away, or was lost; it comes last
 	}
 	d.mu.Unlock()
-	var last []string
-	for i := range endpoints {
-		at := endpoints[(s.next+i)%len(endpoints)]
-		if at == avoid {
-			last = append(last, at)
-			continue
-		}
-		if d.try(s, at) {
-			s.next = (s.next + i) % len(endpoints)
+	last := false
+	for _, i := range s.random.Perm(len(endpoints)) {
+		switch at := endpoints[i]; {
+		case at == avoid:
+			last = true
+		case d.try(s, at):
 			return
 		}
 	}
-	for _, at := range last {
-		if d.try(s, at) {
-			return
-		}
+	if last {
+		d.try(s, avoid)
 	}
 }
 

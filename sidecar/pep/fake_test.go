@@ -37,6 +37,7 @@ type fakePDP struct {
 	down     bool                // nothing gets through, and what stands is cut
 	waits    bool                // after a restart, for leases it may have forgotten (R1)
 	deaf     bool                // renewals are not looked at
+	fenced   bool                // nothing may be answered or granted (R8)
 	slow     time.Duration       // of each answer, after it was judged
 	before   time.Duration       // of each answer, before it is judged
 	judged   func(authz.Request) // called between judging and interest
@@ -207,6 +208,10 @@ func (p *fakePDP) answer(ctx context.Context, r authz.Request, a Asked) (authz.D
 		p.mu.Unlock()
 		return authz.Decision{}, errors.New("no route to host")
 	}
+	if p.fenced {
+		p.mu.Unlock()
+		return authz.Decision{}, errFenced()
+	}
 	if p.behind(a) {
 		p.mu.Unlock()
 		return authz.Decision{}, authz.Errorf(authz.KindUnavailable, CodeBehind, "behind")
@@ -229,6 +234,8 @@ func (p *fakePDP) answer(ctx context.Context, r authz.Request, a Asked) (authz.D
 	p.mu.Unlock()
 	return d, wait(ctx, slow)
 }
+
+func errFenced() error { return authz.Errorf(authz.KindUnavailable, codeFenced, "fenced") }
 
 // behind is R14.
 func (p *fakePDP) behind(a Asked) bool {
@@ -345,6 +352,9 @@ func (s *fakeStream) Hello(_, _ string, h lease.Hello) error {
 	p := s.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.fenced {
+		return errFenced()
+	}
 	p.hellos = append(p.hellos, h)
 	if is := lease.Judge(h.Seen, p.mark()); is == lease.HistoryBehind || is == lease.HistoryBeside {
 		// The holder has to find it by itself, too.
@@ -366,7 +376,7 @@ func (s *fakeStream) Send(m lease.Message, _ Figures) error {
 	}
 	switch m.Kind {
 	case lease.Renew:
-		if !p.deaf {
+		if !p.deaf && !p.fenced {
 			p.grantor.Renew(p.now(), s.gen, "me", m.Number)
 		}
 	case lease.Ack:

@@ -234,10 +234,10 @@ func without(keys []authz.Key, kind authz.KeyKind) []authz.Key {
 	return out
 }
 
-// target is the PDP to be asked: that of the lease in force, while its stream stands
-// (R14). Called with the lock.
+// target is the PDP to be asked: that of the lease in force, while its stream stands and
+// it does not say that it may not answer (R8, R14). Called with the lock.
 func (d *Decider) target() *link {
-	if l := d.current; l != nil && !l.broken {
+	if l := d.current; l != nil && !l.broken && !l.fenced {
 		return l
 	}
 	return nil

@@ -17,6 +17,10 @@ const (
 	codeHistoryBeside = "HISTORY_BESIDE"
 )
 
+// codeFenced is that of a PDP, one of several, which may answer nothing until it has its
+// store back (PROTOCOL R8).
+const codeFenced = "FENCED"
+
 // link is one Watch stream, with the PDP at its other end. Two goroutines belong to it:
 // one receives and acts, one sends. A third renews while it is the current one.
 type link struct {
@@ -39,6 +43,7 @@ type link struct {
 	silent     int           // questions in a row that were not answered in time
 	quietSince lease.Instant // when the first of them ended
 	unheard    bool          // questions are not answered, whatever becomes of renewals
+	fenced     bool          // the PDP may not answer: it has lost its store, or its peers take it for gone
 	leaving    bool          // its generation was released; what comes is ignored until the PDP ends the stream
 	retired    bool          // not used any more; closed when calls is zero
 	closed     bool
@@ -341,7 +346,12 @@ func (d *Decider) renewLoop(l *link) {
 func (d *Decider) heard(l *link, err error) {
 	const doubt = 3
 	var e *authz.Error
-	if !errors.As(err, &e) || e.Code != CodePDPSilent || d.closed {
+	errors.As(err, &e)
+	if e != nil && e.Code == codeFenced && !d.closed {
+		d.fence(l)
+		return
+	}
+	if e == nil || e.Code != CodePDPSilent || d.closed {
 		l.silent, l.unheard = 0, false
 		return
 	}
@@ -352,6 +362,20 @@ func (d *Decider) heard(l *link, err error) {
 	if l.silent >= doubt && now.Sub(l.quietSince) >= d.cfg.CallTimeout && !l.unheard {
 		l.unheard = true
 		d.log.Warn("the PDP renews the lease and answers no questions; connecting anew", "endpoint", l.endpoint)
+		d.wake()
+	}
+}
+
+// fence notes that the PDP of a link may not answer. Nothing is asked of it until it, or
+// another, has opened a new link; the lease that it granted runs on. Called with the lock.
+func (d *Decider) fence(l *link) {
+	if l.fenced {
+		return
+	}
+	l.fenced = true
+	if d.current == l && !l.broken {
+		d.log.Warn("the PDP may not answer at present; looking for another", "endpoint", l.endpoint, "remaining", d.holder.Remaining(d.now()).String())
+		d.retarget()
 		d.wake()
 	}
 }
