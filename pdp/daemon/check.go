@@ -44,6 +44,8 @@ type plan struct {
 	restTLS     *identity.ServerTLS // nil in development mode, and when the REST API is off
 	callers     *identity.Callers   // nil in development mode
 	catalogue   []byte              // nil: the store keeps what it has
+	etcd        *cluster            // nil: the embedded store
+	replica     *replicaPlan        // nil without etcd
 }
 
 // check judges every setting and reads every file that the settings name, and does not touch the data directory. It reports all that is
@@ -55,6 +57,8 @@ func (c *Config) check() (*plan, error) {
 	p.checkAddresses(f)
 	p.checkDoors(f)
 	p.checkFiles(f)
+	p.checkStore(f)
+	p.checkPeers(f)
 	return p, f.Err()
 }
 

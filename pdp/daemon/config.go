@@ -31,24 +31,70 @@ type Config struct {
 	// has anything in it is left alone, and outside development mode nothing is ever loaded.
 	SampleWorld bool `default:"true" negatable:"" group:"Start" help:"In development mode, fill a new store with a small sample world."`
 
-	// DataDir holds everything durable. It is made, for its owner only, if it is not there. One PDP at a time uses it: a second one
-	// is refused. It needs a local disk whose fsync can be believed; network file systems are known to lie.
-	DataDir string `default:"pdp-data" placeholder:"DIR" group:"Store" help:"Directory of the store."`
+	// Store is where the history is. "badger" is the embedded store: everything is in the data directory, and there is one PDP.
+	// etcd://HOST:PORT,HOST:PORT,HOST:PORT/PREFIX is an etcd cluster that any number of PDPs share, each a replica: name all members (port 2379 if left
+	// out), and the same prefix, which nothing else uses, for every PDP of one installation. The scheme is etcd:// with TLS and without: TLS is spoken
+	// exactly when etcd-ca-file or etcd-cert-file is set, so that no letter in an address decides it. Without TLS only members on loopback addresses are
+	// called, unless etcd-insecure is set. Start with a new prefix; there is no way from one store to the other but a migration.
+	Store string `default:"badger" placeholder:"STORE" group:"Store" help:"Where the history is: badger (in the data directory), or etcd://HOST:PORT,.../PREFIX, shared by several PDPs."`
+	// DataDir holds everything durable of the embedded store. It is made, for its owner only, if it is not there. One PDP at a time uses it: a second one is
+	// refused. It needs a local disk whose fsync can be believed; network file systems are known to lie. With etcd it has one small file, the highest point
+	// of the history that this replica has seen: a cluster that is behind it, or has another history, is refused at the next start. A replica may lose it,
+	// and each needs its own.
+	DataDir string `default:"pdp-data" placeholder:"DIR" group:"Store" help:"Directory of the store; with etcd, of the highest mark seen."`
 	// MinFreeDisk is how much of the disk stays free, beside what the store may need next: below it changes are refused, except those that only take
 	// rights away. At least 16MiB. A disk that others fill to the last byte all the same kills the process; nothing acknowledged is lost, and the next
-	// start says what is wrong.
+	// start says what is wrong. Not for etcd, whose own quota is what counts.
 	MinFreeDisk settings.Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Refuse changes when less than this is free on the disk; revocations still go through."`
-	// Ballast is the size of a file that only takes up space, and is given up for revocations when the disk is full. At least 16MiB.
+	// Ballast is the size of a file that only takes up space, and is given up for revocations when the disk is full. At least 16MiB. Not for etcd.
 	Ballast settings.Size `default:"64MiB" placeholder:"SIZE" group:"Store" help:"Space set aside for revocations on a full disk."`
 	// History is how many revisions can be read back one by one, by whoever follows the changes and has been away. What is older is gone from
-	// the history, not from the state. At least 10000.
+	// the history, not from the state. At least 10000. In etcd they are kept with their contents, and count against its quota.
 	History int `default:"100000" placeholder:"N" group:"Store" help:"Revisions that can be read back one by one."`
 	// MemtableSize is the store's write buffer; up to three of them are held in memory. Between 32MiB, which takes the largest change there can
-	// be, and 1GiB. Larger makes bulk imports faster.
+	// be, and 1GiB. Larger makes bulk imports faster. Not for etcd.
 	MemtableSize settings.Size `default:"32MiB" placeholder:"SIZE" group:"Store" help:"Write buffer of the store."`
 	// CatalogueFile is a JSON document that adds permissions to the built-in catalogue. At a start it is committed into the store if it differs from
 	// what is there, and from then on it is part of the history. Left out, the store keeps what it has; an empty list of permissions takes the additions away.
 	CatalogueFile string `placeholder:"FILE" group:"Store" help:"JSON document of permissions to add to the built-in ones."`
+
+	// EtcdCAFile holds the certificates that those of etcd's members are verified against, PEM; setting it means TLS. Each member's certificate has to be for
+	// one of the hosts that store names. For a cluster with certificates that everybody trusts, name the system's bundle. Read again when it changes.
+	EtcdCAFile string `name:"etcd-ca-file" placeholder:"FILE" group:"etcd" help:"CA certificates for etcd's members, PEM. Setting it means TLS to etcd."`
+	// EtcdCertFile is the certificate that the PDP shows to etcd, PEM; setting it means TLS. Read again when it changes.
+	EtcdCertFile string `name:"etcd-cert-file" placeholder:"FILE" group:"etcd" help:"Client certificate for etcd, PEM. Setting it means TLS to etcd."`
+	// EtcdKeyFile is its private key, PEM, in a file that others can neither read nor write.
+	EtcdKeyFile string `name:"etcd-key-file" placeholder:"FILE" group:"etcd" help:"Private key of the client certificate for etcd, PEM."`
+	// EtcdUsername is for a cluster with authentication by password. The user needs readwrite on the prefix. Left out, etcd knows the PDP by its certificate
+	// or not at all.
+	EtcdUsername string `name:"etcd-username" placeholder:"NAME" group:"etcd" help:"User of etcd, for authentication by password."`
+	// EtcdPasswordFile holds the password and nothing else, in a file that others can neither read nor write. It is read at the start: a password that was
+	// changed takes a restart, one replica after the other.
+	EtcdPasswordFile string `name:"etcd-password-file" placeholder:"FILE" group:"etcd" help:"File with the password of etcd-username."`
+	// EtcdInsecure calls etcd without TLS on addresses other than loopback. Whoever is on the way can then read what is in the store, which has no token in
+	// clear, and change what is allowed: it is for networks that encrypt by themselves.
+	EtcdInsecure bool `name:"etcd-insecure" group:"etcd" help:"Call etcd without TLS on other machines, too."`
+	// EtcdTimeout bounds one try of one call to etcd, 500ms to 30s. Writes are tried again until their outcome is known. Less than etcd needs to elect a
+	// leader (about 1s with its own settings) makes more tries out of an election.
+	EtcdTimeout time.Duration `name:"etcd-timeout" default:"3s" placeholder:"DURATION" group:"etcd" help:"Time for one try of one call to etcd."`
+
+	// ReplicaName is what the others' receipts and logs call this PDP, 1 to 253 letters, digits, dots, dashes and underscores. Left out, it is the host's
+	// name. It need not be unique: every start draws a number of its own.
+	ReplicaName string `placeholder:"NAME" group:"Replicas" help:"Name of this PDP on receipts, with etcd. Default: the host's name."`
+	// PeerAddress is where the other PDPs call this one, as host:port. Left out, it is the first TCP address of grpc-addr, which must not be a wildcard
+	// then. Port 0 is the port that grpc-addr really took. The others verify the server's certificate against its host.
+	PeerAddress string `placeholder:"ADDR" group:"Replicas" help:"Where the other PDPs call this one: host:port. Default: the first grpc-addr."`
+	// PeerCAFile holds the certificates that those of the other PDPs are verified against, PEM. Left out, it is tls-client-ca-file.
+	PeerCAFile string `name:"peer-ca-file" placeholder:"FILE" group:"Replicas" help:"CA certificates for the other PDPs, PEM. Default: tls-client-ca-file."`
+	// PeerCertFile is the certificate that this PDP shows to the others, PEM. Left out, it is the server's, which has to be good for clients, too, then. The callers file has to give it the
+	// role peer, here and at the others.
+	PeerCertFile string `placeholder:"FILE" group:"Replicas" help:"Client certificate towards the other PDPs, PEM. Default: the server's."`
+	// PeerKeyFile is its private key, PEM, in a file that others can neither read nor write.
+	PeerKeyFile string `placeholder:"FILE" group:"Replicas" help:"Private key of peer-cert-file, PEM."`
+	// ReplicaFence is how long this PDP goes on answering when it cannot renew its registration in etcd, and how long the others' receipts wait for a word
+	// of it before they shut it out, 1s to 30s. Shorter, and receipts come sooner when a PDP has died; longer, and PDPs outlast longer elections of etcd. A
+	// receipt takes at most twice as long, and lease-term, while etcd has a quorum.
+	ReplicaFence time.Duration `default:"5s" placeholder:"DURATION" group:"Replicas" help:"How long a PDP answers without etcd, and receipts wait for a PDP that is silent."`
 
 	// GRPCAddr is where calls are taken: host:port, or unix:PATH. Several may be given. Port 0 takes a free one. Outside development mode all of them are
 	// TLS, Unix sockets too, so that callers come with the same certificates and keys everywhere.

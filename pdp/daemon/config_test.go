@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -106,6 +107,13 @@ func refusals(dir string) []refusal {
 		return refusal{field, what, append([]string{"--tls-cert-file=" + at("server.pem"), "--tls-key-file=" + at("server.key"), "--callers-file=" + at("callers.yaml")}, more...), want}
 	}
 	long := strings.Repeat("x", 120)
+	const here = "--store=etcd://127.0.0.1:2379/jobward"
+	etcd := func(field, want string, more ...string) refusal {
+		return refusal{field, strings.Join(more, " "), append([]string{here}, more...), want}
+	}
+	peers := func(field, what, want string, more ...string) refusal {
+		return tls(field, what, want, append([]string{here, "--tls-client-ca-file=" + at("ca.pem"), "--callers-file=" + at("peers.yaml")}, more...)...)
+	}
 	return []refusal{
 		one("ConfigFile", "--config="+at("none.yaml"), "no such file"),
 		one("ConfigFile", "--config="+dir, "not a regular file"),
@@ -133,6 +141,70 @@ func refusals(dir string) []refusal {
 		one("MemtableSize", "--memtable-size=2GiB", "not between 32MiB and 1GiB"),
 		one("CatalogueFile", "--catalogue-file="+at("none.json"), "no such file"),
 		one("CatalogueFile", "--catalogue-file="+at("callers.yaml"), "catalogue-file: "),
+
+		one("Store", "--store=", "is no store: write badger, or etcd://"),
+		one("Store", "--store=etcds://a:2379/jobward", "is no store"),
+		one("Store", "--store=https://a:2379/jobward", "is no store"),
+		one("Store", "--store=etcd://127.0.0.1:2379", "names no prefix"),
+		one("Store", "--store=etcd://127.0.0.1:2379/", "names no prefix"),
+		one("Store", "--store=etcd://127.0.0.1:2379/a//b", "the prefix"),
+		one("Store", "--store=etcd://127.0.0.1:2379/a?b=c", "the prefix"),
+		one("Store", "--store=etcd:///jobward", "is no member"),
+		one("Store", "--store=etcd://127.0.0.1,127.0.0.1:2379/jobward", "is there twice"),
+		one("Store", "--store=etcd://127.0.0.1:0/jobward", "is no member"),
+		one("Store", "--store=etcd://127.0.0.1:x/jobward", "has no port"),
+		one("Store", "--store=etcd://me:secret@127.0.0.1:2379/jobward", "set etcd-username"),
+		one("Store", "--store=etcd://10.0.0.1/jobward", "whoever is on the way"),
+		one("Store", "--store=etcd://127.0.0.1,etcd.example/jobward", "whoever is on the way"),
+		etcd("MinFreeDisk", "etcd has no use for it", "--min-free-disk=1GiB"),
+		etcd("Ballast", "etcd has no use for it", "--ballast=1GiB"),
+		etcd("MemtableSize", "etcd has no use for it", "--memtable-size=64MiB"),
+		one("EtcdCAFile", "--etcd-ca-file="+at("ca.pem"), "store is badger"),
+		etcd("EtcdCAFile", "no such file", "--etcd-ca-file="+at("none.pem")),
+		one("EtcdCertFile", "--etcd-cert-file="+at("server.pem"), "store is badger"),
+		etcd("EtcdCertFile", "needs its private key", "--etcd-cert-file="+at("server.pem")),
+		etcd("EtcdCertFile", "expired at", "--etcd-cert-file="+at("old.pem"), "--etcd-key-file="+at("old.key")),
+		one("EtcdKeyFile", "--etcd-key-file="+at("server.key"), "store is badger"),
+		etcd("EtcdKeyFile", "needs a certificate", "--etcd-key-file="+at("server.key")),
+		etcd("EtcdKeyFile", "run chmod 600", "--etcd-cert-file="+at("server.pem"), "--etcd-key-file="+at("open.key")),
+		one("EtcdUsername", "--etcd-username=jobward", "store is badger"),
+		etcd("EtcdUsername", "or neither", "--etcd-username=jobward"),
+		one("EtcdPasswordFile", "--etcd-password-file="+at("password"), "store is badger"),
+		etcd("EtcdPasswordFile", "or neither", "--etcd-password-file="+at("password")),
+		etcd("EtcdPasswordFile", "no such file", "--etcd-username=jobward", "--etcd-password-file="+at("none")),
+		etcd("EtcdPasswordFile", "holds no password", "--etcd-username=jobward", "--etcd-password-file="+at("empty")),
+		etcd("EtcdPasswordFile", "holds no password", "--etcd-username=jobward", "--etcd-password-file="+at("callers.yaml")),
+		etcd("EtcdPasswordFile", "run chmod 600", "--etcd-username=jobward", "--etcd-password-file="+at("open.key")),
+		one("EtcdInsecure", "--etcd-insecure", "store is badger"),
+		etcd("EtcdInsecure", "take one of them away", "--etcd-insecure", "--etcd-ca-file="+at("ca.pem")),
+		one("EtcdTimeout", "--etcd-timeout=4s", "store is badger"),
+		etcd("EtcdTimeout", "not between 500ms and 30s", "--etcd-timeout=100ms"),
+		one("ReplicaName", "--replica-name=a", "store is badger"),
+		etcd("ReplicaName", "is no name", "--replica-name=a b"),
+		one("PeerAddress", "--peer-address=127.0.0.1:1", "store is badger"),
+		etcd("PeerAddress", "is no address", "--peer-address=here"),
+		etcd("PeerAddress", "cannot call a Unix socket", "--peer-address=unix:/tmp/pdp"),
+		etcd("PeerAddress", "cannot call a Unix socket", "--grpc-addr=unix:/tmp/pdp"),
+		etcd("PeerAddress", "no address that the other PDPs can call", "--peer-address=0.0.0.0:7420"),
+		etcd("PeerAddress", "no address that the other PDPs can call", "--peer-address=:0"),
+		peers("PeerAddress", "a wildcard", "no address that the other PDPs can call", "--grpc-addr=[::]:7420"),
+		etcd("PeerAddress", "called from this machine only", "--store=etcd://10.0.0.1/jobward", "--etcd-insecure"),
+		one("PeerCAFile", "--peer-ca-file="+at("ca.pem"), "store is badger"),
+		etcd("PeerCAFile", "without TLS", "--peer-ca-file="+at("ca.pem")),
+		peers("PeerCAFile", "missing", "no such file", "--peer-ca-file="+at("none.pem")),
+		one("PeerCertFile", "--peer-cert-file="+at("server.pem"), "store is badger"),
+		etcd("PeerCertFile", "without TLS", "--peer-cert-file="+at("server.pem"), "--peer-key-file="+at("server.key")),
+		peers("PeerCertFile", "without key", "go together", "--peer-cert-file="+at("server.pem")),
+		peers("PeerCertFile", "expired", "expired at", "--peer-cert-file="+at("old.pem"), "--peer-key-file="+at("old.key")),
+		peers("PeerCertFile", "for servers only", "does not allow use as a TLS client"),
+		peers("PeerCertFile", "without the role", "has the roles", "--peer-cert-file="+at("runner.pem"), "--peer-key-file="+at("runner.key")),
+		peers("PeerCertFile", "of another CA", "would not take the client certificate", "--peer-cert-file="+at("stranger.pem"), "--peer-key-file="+at("stranger.key")),
+		one("PeerKeyFile", "--peer-key-file="+at("server.key"), "store is badger"),
+		peers("PeerKeyFile", "of another certificate", "cannot be used with", "--peer-cert-file="+at("peer.pem"), "--peer-key-file="+at("server.key")),
+		tls("TLSClientCAFile", "none with etcd", "know each other by client certificates", here),
+		one("ReplicaFence", "--replica-fence=4s", "store is badger"),
+		etcd("ReplicaFence", "not between 1s and 30s", "--replica-fence=999ms"),
+		etcd("ReplicaFence", "not between 1s and 30s", "--replica-fence=31s"),
 
 		one("GRPCAddr", "--grpc-addr=", "at least one address"),
 		one("GRPCAddr", "--grpc-addr=127.0.0.1", "no address"),
@@ -239,6 +311,40 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// peerID is whom the callers file of a test gives the role peer.
+const peerID = "spiffe://forge.example/pdp"
+
+// TestStoreOnEtcd: what the settings of several PDPs come to.
+func TestStoreOnEtcd(t *testing.T) {
+	dir := t.TempDir()
+	makeFiles(t, dir)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	doors := []string{"--tls-cert-file=" + at("server.pem"), "--tls-key-file=" + at("server.key"), "--tls-client-ca-file=" + at("ca.pem"), "--callers-file=" + at("peers.yaml"),
+		"--peer-cert-file=" + at("peer.pem"), "--peer-key-file=" + at("peer.key")}
+	for _, c := range []struct {
+		args                    []string
+		endpoints, prefix, peer string
+	}{
+		{[]string{"--store=etcd://127.0.0.1:1,127.0.0.2,[::1]/a/b/"}, "http://127.0.0.1:1 http://127.0.0.2:2379 http://[::1]:2379", "/a/b/", "127.0.0.1:7420"},
+		{append(doors, "--store=etcd://e1,e2:2/x", "--etcd-ca-file="+at("ca.pem"), "--grpc-addr=unix:/a,0.0.0.0:0", "--peer-address=pdp-0.example:0"), "https://e1:2379 https://e2:2", "/x/", "pdp-0.example:4711"},
+		{append(doors, "--store=etcd://e1/x", "--etcd-insecure", "--grpc-addr=10.0.0.1:7420"), "http://e1:2379", "/x/", "10.0.0.1:7420"},
+	} {
+		config, err := Parse(c.args, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := config.check()
+		if err != nil {
+			t.Errorf("%q: %v", c.args, err)
+			continue
+		}
+		peer := p.replica.address([]net.Addr{&net.UnixAddr{}, &net.TCPAddr{Port: 4711}})
+		if got := strings.Join(p.etcd.endpoints, " "); got != c.endpoints || p.etcd.prefix != c.prefix || peer != c.peer || (p.etcd.config() != nil) != strings.HasPrefix(got, "https") {
+			t.Errorf("%q: %s, %s, %s", c.args, got, p.etcd.prefix, peer)
+		}
+	}
+}
+
 // makeFiles makes the files that refusals names.
 func makeFiles(t *testing.T, dir string) {
 	key, hash := identity.NewKey()
@@ -256,6 +362,11 @@ func makeFiles(t *testing.T, dir string) {
 	ca.Issue(dir, "server", "", time.Now().Add(time.Hour))
 	ca.Issue(dir, "other", "", time.Now().Add(time.Hour))
 	ca.Issue(dir, "old", "", time.Now().Add(-time.Minute))
+	ca.Issue(dir, "peer", peerID, time.Now().Add(time.Hour))
+	ca.Issue(dir, "runner", "spiffe://forge.example/runner", time.Now().Add(time.Hour))
+	certs.New(t, t.TempDir()).Issue(dir, "stranger", peerID, time.Now().Add(time.Hour))
+	files.Write(t, filepath.Join(dir, "peers.yaml"), "certificates:\n  - uri: "+peerID+"\n    roles: [peer]\n  - uri: spiffe://forge.example/runner\n    roles: [runner]\n", 0o600)
+	files.Write(t, filepath.Join(dir, "password"), "a long one\n", 0o600)
 	data, err := os.ReadFile(filepath.Join(dir, "server.key"))
 	if err != nil {
 		t.Fatal(err)
