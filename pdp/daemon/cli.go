@@ -23,7 +23,7 @@ type commands struct {
 		Show  struct{} `cmd:"" help:"Print every setting that is in force and where it comes from, in the form of a settings file."`
 		Check struct{} `cmd:"" help:"Judge all settings and read the files they name, without touching the data directory."`
 	} `cmd:"" name:"config" help:"Look at settings."`
-	Fsck    struct{} `cmd:"" help:"Check every byte of the store in the data directory. It changes nothing; the PDP must not be running."`
+	Fsck    struct{} `cmd:"" help:"Check every byte of the store. It changes nothing. The PDP of an embedded store must not be running; those on etcd may."`
 	Version struct{} `cmd:"" help:"Print the version."`
 	Keys    struct {
 		New newKey `cmd:"" help:"Make a bearer key. The key is printed once; its row for the callers file is printed beside it."`
@@ -105,7 +105,7 @@ func (c commandLine) verb(ctx context.Context, args, environ []string) error {
 		}
 		_, err = fmt.Fprintln(c.stdout, "the settings are good")
 	case "fsck":
-		return fsck(ctx, cmd.DataDir, c.stdout)
+		return fsck(ctx, &cmd.Config, c.stdout, c.stderr)
 	case "version":
 		_, err = fmt.Fprintln(c.stdout, "pdp", telemetry.Version())
 	case "keys new <name>":

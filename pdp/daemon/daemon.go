@@ -18,7 +18,9 @@ import (
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/server"
+	"github.com/jobward/jobward/pdp/state"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
+	"github.com/jobward/jobward/pdp/state/etcdstore"
 )
 
 // Options are what Run works with.
@@ -67,7 +69,7 @@ func Run(ctx context.Context, opt Options) error {
 		err := d.stops.Stop()
 		select {
 		case <-d.store.Failed(): // while calls were finishing
-			err = errors.Join(errStoreFailed, err)
+			err = errors.Join(d.storeFailed(), err)
 		default:
 		}
 		d.log.Info("stopped")
@@ -87,17 +89,24 @@ func Run(ctx context.Context, opt Options) error {
 		// Nothing more is answered or written, and nothing is closed in order (P4).
 		go d.grpc.Stop() // it waits for handlers, and nobody waits for it
 		d.rest.Close()
-		d.log.Error(errStoreFailed.Error())
-		return errStoreFailed
+		err := d.storeFailed()
+		d.log.Error(err.Error())
+		return err
 	}
 }
 
 // farewell is how long the last words to a sidecar may take.
 const farewell = 200 * time.Millisecond
 
-// errStoreFailed ends the process: whether the last write is durable can only be told by opening the store again.
-var errStoreFailed = errors.New("the store cannot tell any more what is durable, so the process stops at once: " +
-	"find out why writing to the data directory failed (see the log), then start again, which looks at everything")
+// storeFailed ends the process: whether the last write is durable can only be told by opening the store again.
+func (d *daemon) storeFailed() error {
+	if d.shared != nil {
+		return errors.New("the store in etcd cannot be trusted any more, so the process stops at once: " +
+			"find out what happened to the cluster (see the log), then start again, which looks at everything")
+	}
+	return errors.New("the store cannot tell any more what is durable, so the process stops at once: " +
+		"find out why writing to the data directory failed (see the log), then start again, which looks at everything")
+}
 
 // historyError ends the process because a sidecar has seen what this store does not hold.
 type historyError struct{ cause error }
@@ -124,7 +133,9 @@ type daemon struct {
 	telemetry *telemetry.Telemetry
 	phase     serving.Phase
 	admin     *serving.Admin
-	store     *badgerstore.Store
+	store     state.Store
+	shared    *etcdstore.Store // the same; nil for the embedded one
+	seen      *seen            // nil for the embedded store
 	engine    *engine.Engine
 	listeners []net.Listener
 	rest      *serving.Web // nil: off
@@ -150,6 +161,9 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 	fresh, err := d.startStore(ctx)
 	if err != nil {
 		return err
+	}
+	if d.shared != nil {
+		return errors.New("store: several PDPs on one etcd do not tell each other of revocations yet: this build serves the embedded store only")
 	}
 	if err := d.startEngine(ctx, fresh); err != nil {
 		return err

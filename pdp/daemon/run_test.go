@@ -20,6 +20,7 @@ import (
 
 	"github.com/jobward/jobward/pdp/state/badgerstore"
 	"github.com/jobward/jobward/test/capture"
+	"github.com/jobward/jobward/test/etcd"
 )
 
 // bePDP in the environment makes this test binary the program: a test needs a process that it can kill, and one that is linked into
@@ -44,7 +45,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(c.run(ctx, os.Args[1:], os.Environ()))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		etcd.Clean()
+		os.Exit(code)
+	}))
 }
 
 // patience is how long a test waits for what must come.

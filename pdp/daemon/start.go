@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"path/filepath"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,7 +16,6 @@ import (
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
-	"github.com/jobward/jobward/pdp/state/badgerstore"
 )
 
 // startTelemetry makes the logger, and what is measured with.
@@ -53,26 +51,6 @@ func (d *daemon) startAdmin(ctx context.Context) error {
 	return nil
 }
 
-// startStore opens the store, and tells whether it has never held anything.
-func (d *daemon) startStore(ctx context.Context) (fresh bool, err error) {
-	dir, err := filepath.Abs(d.DataDir)
-	if err != nil {
-		return false, fmt.Errorf("data-dir: %w", err)
-	}
-	d.phase.Set("opening the store")
-	d.log.Info("opening the store", "dir", dir)
-	d.store, err = badgerstore.Open(ctx, badgerstore.Options{
-		Dir: dir, Logger: d.log, Memtable: int64(d.MemtableSize), History: d.History, Reserve: int64(d.MinFreeDisk), Ballast: int64(d.Ballast),
-		Fault: d.fault,
-	})
-	if err != nil {
-		return false, err
-	}
-	d.stops.Add(d.store.Close)
-	mark, _ := d.store.Head()
-	return mark.Revision == 0, nil
-}
-
 // startEngine loads the store into memory, then commits what the settings want to be in it.
 func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 	d.phase.Set("loading the store into memory")
@@ -97,6 +75,7 @@ func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
 	if quiet := d.engine.Feed().Quiet(); quiet > 0 {
 		d.log.Info("sidecars may hold leases from before this start; until they have ended no receipt is effective", "at_most", settings.Brief(quiet))
 	}
+	d.startSeen()
 	if err := d.measure(); err != nil {
 		return err
 	}

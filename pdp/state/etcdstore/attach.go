@@ -56,7 +56,9 @@ func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	s.sink = sink
 	s.stage.Store(attached)
 	s.others.Go(s.watchLoop)
-	s.others.Go(s.foldLoop)
+	if !s.opts.Look {
+		s.others.Go(s.foldLoop)
+	}
 	s.others.Go(s.spaceLoop)
 	return nil
 }

@@ -179,7 +179,7 @@ func (s *Store) PruneEvents(ctx context.Context, before authz.Stamp, limit int) 
 	if s.stage.Load() != attached {
 		return 0, state.ErrAttachOrder("nothing is attached")
 	}
-	if limit <= 0 || before <= 0 {
+	if limit <= 0 || before <= 0 || s.opts.Look {
 		return 0, nil
 	}
 	s.folding.Lock()

@@ -13,6 +13,16 @@ import (
 // history is how many changes are kept.
 func (s *Store) history() authz.Revision { return authz.Revision(s.opts.History) }
 
+// First gives the oldest change that History can give: one more than the head's when there is none.
+func (s *Store) First() authz.Revision {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.spans) == 0 {
+		return s.seen.mark.Revision + 1
+	}
+	return s.spans[0].before + 1
+}
+
 // History implements [state.Store]. It reads the log in etcd, as far as the sink has come.
 func (s *Store) History(ctx context.Context, after authz.Revision, fn func(state.Change) error) error {
 	if err := s.usable(ctx); err != nil {

@@ -91,6 +91,9 @@ func (s *Store) find(ctx context.Context) error {
 		if some := resp.Responses[2].GetResponseRange().Kvs; len(some) > 0 {
 			return s.errDamaged(fmt.Errorf("it has the key %q and no head", some[0].Key))
 		}
+		if s.opts.Look {
+			return authz.Errorf(authz.KindNotFound, "NO_STORE", "there is no store below %s in etcd at %s", s.opts.Prefix, strings.Join(s.opts.Endpoints, ", "))
+		}
 		if s.opts.Seen != (state.Mark{}) {
 			return s.errOtherHistory("it is empty, and it had come to %v", s.opts.Seen)
 		}

@@ -27,6 +27,9 @@ type Options struct {
 	// Seen is the highest mark that the caller knows of; zero is none. A store that is behind it
 	// or beside it is refused (PROTOCOL R13), and so is an empty one.
 	Seen state.Mark
+	// Look opens the store for reading, beside others that use it: none is made where there is
+	// none (KindNotFound, NO_STORE), nothing is folded, and nothing can be committed.
+	Look bool
 	// Logger takes what there is to tell; nil is silence.
 	Logger *slog.Logger
 	// Timeout bounds one try of one call to etcd. A commit is tried again until its outcome is

@@ -26,6 +26,7 @@ func (s *Store) spaceLoop() {
 // askSpace asks each member: the quota of any of them ends all writes. One that does not answer
 // says nothing, and what was known stays.
 func (s *Store) askSpace() {
+	var size, quota int64
 	for i, endpoint := range s.client.Endpoints() {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
 		st, err := s.client.Status(ctx, endpoint)
@@ -33,10 +34,17 @@ func (s *Store) askSpace() {
 		if err != nil || st.DbSizeQuota <= 0 {
 			continue
 		}
+		if quota == 0 || float64(st.DbSize)/float64(st.DbSizeQuota) > float64(size)/float64(quota) {
+			size, quota = st.DbSize, st.DbSizeQuota
+		}
 		low := st.DbSize > st.DbSizeQuota-st.DbSizeQuota/reserveShare
 		if was := s.low[i].Swap(low); low && !was {
 			s.log.Warn("etcd's database is nearly as large as its quota; only urgent batches are taken", "endpoint", endpoint, "size", st.DbSize, "quota", st.DbSizeQuota)
 		}
+	}
+	if quota > 0 {
+		s.stats.Size.Store(size)
+		s.stats.Quota.Store(quota)
 	}
 }
 

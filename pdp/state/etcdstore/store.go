@@ -80,6 +80,9 @@ type Stats struct {
 	Reloads atomic.Int64
 	// Folds are the times that the log was folded by this store.
 	Folds atomic.Int64
+	// Size and Quota are those of the member whose database is nearest to its quota, in bytes,
+	// as of the last look; zero when no member has told.
+	Size, Quota atomic.Int64
 }
 
 // Stats gives the counts; they go on counting.
