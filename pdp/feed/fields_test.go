@@ -56,7 +56,7 @@ var excused = map[string]string{
 func prototypes() []state.Record {
 	return []state.Record{
 		new(state.Instance), new(state.Catalogue), new(state.Group), new(state.Project), new(state.User), new(state.Members),
-		new(state.Allowlist), new(state.Job), new(state.Replaced), new(state.Runner), new(state.Death), new(state.Request), new(state.Leases),
+		new(state.Allowlist), new(state.Job), new(state.Replaced), new(state.Runner), new(state.Death), new(state.Request), new(state.Leases), new(state.Directory),
 	}
 }
 
@@ -293,7 +293,7 @@ func TestPathsOfMovedThings(t *testing.T) {
 		{"deaths", state.Batch{Puts: []state.Record{&state.Death{User: 3}}, Deletes: []state.Key{state.ProjectDeathKey(3)}}, []authz.Key{authz.UserKey(3), authz.ProjectKey(3)}},
 		{"one key for two records", state.Batch{Puts: []state.Record{&state.User{ID: 1}, &state.Members{User: 1}}}, []authz.Key{authz.UserKey(1)}},
 		{"the instance", state.Batch{Puts: []state.Record{&state.Instance{}, &state.Catalogue{}}}, []authz.Key{authz.TheInstance}},
-		{"nothing", state.Batch{Puts: []state.Record{&state.Runner{ID: "r"}, &state.Request{ID: "a/b"}, &state.Leases{}}}, nil},
+		{"nothing", state.Batch{Puts: []state.Record{&state.Runner{ID: "r"}, &state.Request{ID: "a/b"}, &state.Leases{}, &state.Directory{}}}, nil},
 	} {
 		got := b.commit(c.batch)
 		slices.Sort(c.want)

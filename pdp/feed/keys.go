@@ -21,6 +21,7 @@ import (
 //	Instance, Catalogue    the instance
 //	Runner                 none: a heartbeat only prolongs, and answers carry their end (R12)
 //	Request, Leases        none: no decision reads them
+//	Directory              none: no decision reads it
 //
 // What is in a group that does not exist is not covered: the engine refuses to put
 // anything there, and to delete a group that is not empty.

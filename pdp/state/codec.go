@@ -58,6 +58,8 @@ func AppendRecord(dst []byte, rec Record) []byte {
 		dst = append(dst, bits(r.Out))
 		dst = binary.AppendUvarint(dst, r.Epoch)
 		return append(dst, r.SealKey[:]...)
+	case *Directory:
+		return dst
 	}
 	panic(fmt.Sprintf("state: %T is no record", rec))
 }
@@ -76,7 +78,7 @@ func CheckKey(key Key) error {
 	}
 	id := string(key[1:])
 	switch kind := key.Kind(); kind {
-	case KindInstance, KindCatalogue, KindLeases:
+	case KindInstance, KindCatalogue, KindLeases, KindDirectory:
 		if id != "" {
 			return fmt.Errorf("key of the one %v has %d bytes of id", kind, len(id))
 		}
@@ -124,7 +126,7 @@ func (k Key) number() (int64, bool) {
 
 var kindNames = [NumKinds]string{
 	"none", "instance", "catalogue", "group", "project", "user", "members", "allowlist",
-	"job", "replaced", "runner", "death", "request", "leases",
+	"job", "replaced", "runner", "death", "request", "leases", "directory",
 }
 
 // String gives the kind's name for messages.
@@ -142,7 +144,7 @@ func (k Key) String() string {
 	}
 	kind := k.Kind()
 	switch n, _ := k.number(); kind {
-	case KindInstance, KindCatalogue, KindLeases:
+	case KindInstance, KindCatalogue, KindLeases, KindDirectory:
 		return kind.String()
 	case KindJob, KindRunner, KindRequest:
 		return fmt.Sprintf("%v %q", kind, string(k[1:]))

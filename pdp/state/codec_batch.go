@@ -168,6 +168,8 @@ func isRecord(rec Record) bool {
 		return r != nil
 	case *Leases:
 		return r != nil
+	case *Directory:
+		return r != nil
 	}
 	return false
 }

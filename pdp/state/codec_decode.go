@@ -122,6 +122,8 @@ func (d *Decoder) record(key Key) Record {
 		r.Epoch = d.uvarint("epoch")
 		copy(r.SealKey[:], d.take("seal key", len(r.SealKey)))
 		return r
+	case KindDirectory:
+		return new(Directory)
 	}
 	d.fail("kind", "is unknown")
 	return nil

@@ -33,7 +33,7 @@ func prototypes() []state.Record {
 	return []state.Record{
 		new(state.Instance), new(state.Catalogue), new(state.Group), new(state.Project), new(state.User),
 		new(state.Members), new(state.Allowlist), new(state.Job), new(state.Replaced), new(state.Runner),
-		new(state.Death), new(state.Request), new(state.Leases),
+		new(state.Death), new(state.Request), new(state.Leases), new(state.Directory),
 	}
 }
 
@@ -175,7 +175,7 @@ func TestZeroRecordsRoundTrip(t *testing.T) {
 	for _, rec := range []state.Record{
 		&state.Instance{}, &state.Catalogue{}, &state.Group{ID: 1}, &state.Project{ID: 1}, &state.User{ID: 1},
 		&state.Members{User: 1}, &state.Allowlist{Project: 1}, &state.Job{ID: "j"}, &state.Replaced{},
-		&state.Runner{ID: "r"}, &state.Death{Project: authz.MaxID}, &state.Death{User: authz.MaxID}, &state.Request{ID: "a/b"}, &state.Leases{},
+		&state.Runner{ID: "r"}, &state.Death{Project: authz.MaxID}, &state.Death{User: authz.MaxID}, &state.Request{ID: "a/b"}, &state.Leases{}, &state.Directory{},
 	} {
 		roundTrip(t, rec)
 	}

@@ -88,6 +88,9 @@ func RequestKey(id string) Key { return key(KindRequest, id) }
 // LeasesKey is the place of the one Leases record.
 func LeasesKey() Key { return key(KindLeases, "") }
 
+// DirectoryKey is the place of the one Directory record.
+func DirectoryKey() Key { return key(KindDirectory, "") }
+
 func key(kind Kind, id string) Key { return Key([]byte{byte(kind)}) + Key(id) }
 
 func numbered(kind Kind, id int64) Key {

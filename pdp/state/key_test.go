@@ -20,6 +20,7 @@ func TestKeyParts(t *testing.T) {
 		{state.JobKey("j-1"), 0, false, "j-1"},
 		{state.JobKey("12345678"), 0, false, "12345678"},
 		{state.LeasesKey(), 0, false, ""},
+		{state.DirectoryKey(), 0, false, ""},
 	} {
 		if n, u, s := c.key.Number(), c.key.OfUser(), c.key.Name(); n != c.number || u != c.ofUser || s != c.name {
 			t.Errorf("%v: number %d, of user %v, name %q", c.key, n, u, s)

@@ -32,6 +32,7 @@ const (
 	KindDeath     // what keeps old tokens of a project or user dead
 	KindRequest   // a request id, and what its call did
 	KindLeases    // what a start has to know of leases; one record
+	KindDirectory // what keeps two changes of the directory apart; one record
 	NumKinds      = int(iota) + 1
 )
 
@@ -56,6 +57,13 @@ type Instance struct {
 type Catalogue struct {
 	Document []byte
 }
+
+// Directory holds nothing: its revision is what counts. Every structural change of the
+// directory (what exists, where, and who has which role) puts it and is guarded on it, so
+// that of two PDPs on one store that change the directory from one state only one gets
+// through. Edits of allowlists, and changes of the state of one project or user, leave it
+// alone. No decision reads it.
+type Directory struct{}
 
 // Group is a namespace that can hold groups and projects.
 type Group struct {
@@ -275,6 +283,9 @@ func (r *Death) Key() Key {
 
 // Key gives the record's place in the store.
 func (r *Request) Key() Key { return RequestKey(r.ID) }
+
+// Key gives the record's place in the store.
+func (*Directory) Key() Key { return DirectoryKey() }
 
 // Key gives the record's place in the store.
 func (*Leases) Key() Key { return LeasesKey() }

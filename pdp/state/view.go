@@ -44,6 +44,7 @@ type View struct {
 	catalogueErr error
 	leases       *Leases
 	leasesMod    authz.Revision
+	directoryMod authz.Revision
 
 	text     text
 	limits   shared[policy.Limits]
@@ -119,7 +120,7 @@ func (v *View) clear() {
 	v.epoch, v.revision, v.stamp = Epoch{}, 0, 0
 	v.instance, v.instanceMod = DefaultInstance(), 0
 	v.catalogue, v.document, v.documentMod, v.catalogueErr = policy.Builtin(), nil, 0, nil
-	v.leases, v.leasesMod = nil, 0
+	v.leases, v.leasesMod, v.directoryMod = nil, 0, 0
 	v.listed, v.joined, v.ahead = 0, 0, ahead{}
 	v.text = newText(v.textField)
 	v.limits, v.policies = newShared[policy.Limits](), newShared[[]string]()
@@ -238,6 +239,8 @@ func (v *View) put(rec Record, mod authz.Revision) {
 	case *Leases:
 		v.counts[KindLeases] = 1
 		v.leases, v.leasesMod = r, mod
+	case *Directory:
+		v.counts[KindDirectory], v.directoryMod = 1, mod
 	default:
 		panic(fmt.Sprintf("state: the view has no place for a %T", rec))
 	}
@@ -273,6 +276,8 @@ func (v *View) delete(k Key) {
 	case KindLeases:
 		v.counts[KindLeases] = 0
 		v.leases, v.leasesMod = nil, 0
+	case KindDirectory:
+		v.counts[KindDirectory], v.directoryMod = 0, 0
 	default:
 		panic(fmt.Sprintf("state: the view knows no kind %d", k.Kind()))
 	}

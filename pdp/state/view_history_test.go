@@ -134,6 +134,9 @@ func (c *chronicle) record() state.Record {
 		if c.IntN(10) == 0 {
 			return &state.Leases{Longest: time.Second, Out: c.IntN(2) == 0, Epoch: 1}
 		}
+		if c.IntN(10) == 0 {
+			return &state.Directory{}
+		}
 		if c.IntN(2) == 0 {
 			return &state.Runner{ID: runnerName(1 + c.IntN(someRunners)), Beat: c.stamp()}
 		}

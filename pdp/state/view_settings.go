@@ -7,7 +7,7 @@ import (
 	"github.com/jobward/jobward/pdp/policy"
 )
 
-// The one Instance, the one Catalogue and the one Leases.
+// The one Instance, the one Catalogue, the one Leases and the one Directory.
 
 func (v *View) putInstance(r *Instance, mod authz.Revision) {
 	v.counts[KindInstance] = 1
@@ -76,4 +76,12 @@ func (v *View) Leases() (*Leases, authz.Revision) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.leases, v.leasesMod
+}
+
+// DirectoryChanged gives the revision of the last structural change of the directory, zero
+// when there was none since such changes put a [Directory].
+func (v *View) DirectoryChanged() authz.Revision {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.directoryMod
 }

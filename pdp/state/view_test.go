@@ -119,6 +119,7 @@ func compare(t *testing.T, c *chronicle, v *state.View, m *model) {
 	same(t, "instance's revision", rev, m.mods[state.InstanceKey()])
 	leases, rev := v.Leases()
 	same(t, "leases", read(leases, rev, leases != nil), m.read(state.LeasesKey()))
+	same(t, "directory's revision", v.DirectoryChanged(), m.mods[state.DirectoryKey()])
 	for _, d := range c.old {
 		was, _ := m.recs[state.ReplacedKey(d)].(*state.Replaced)
 		job, ok := v.JobReplaced(d)

@@ -48,7 +48,7 @@ func Record(rnd *rand.Rand) state.Record {
 	id := 1 + rnd.Int64N(6)
 	name := pick(rnd, "", "a", "ünï", "long "+string(bytes.Repeat([]byte("x"), rnd.IntN(300))))
 	revision := pick(rnd, 0, 1, state.ThisRevision)
-	switch rnd.IntN(13) {
+	switch rnd.IntN(14) {
 	case 0:
 		return &state.Instance{MaxProjectEntries: rnd.IntN(200)}
 	case 1:
@@ -86,6 +86,8 @@ func Record(rnd *rand.Rand) state.Record {
 		return &state.Request{ID: fmt.Sprint("ada/", id), Fingerprint: rnd.Uint64(), Done: revision}
 	case 11:
 		return &state.Leases{Longest: time.Duration(id), Out: rnd.IntN(2) == 0, Epoch: 1, SealKey: state.SealKey{byte(id)}}
+	case 12:
+		return &state.Directory{}
 	}
 	return &state.Job{ID: authz.JobID(fmt.Sprint(id)), Digest: authz.Digest{1}, Issued: revision, Ref: name}
 }
