@@ -91,7 +91,7 @@ func plantedBugs() []planted {
 	for i, kind := range []string{"instance", "job", "project", "group", "user", "path"} {
 		kind, of := authz.KeyKind(i+1), kind
 		for _, b := range []bug{{name: "LoseKeys " + of, loseKeys: kind}, {name: "NoKeys " + of, pep: pep.Fault{NoKeys: kind}}} {
-			p := planted{bug: b, rule: "R15: a dependency key missing"}
+			p := planted{bug: b, rule: "R15: a dependency key missing", bound: 200}
 			if kind == authz.KeyInstance {
 				p.script, p.change = enforced, calm
 			}
