@@ -5,11 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jobward/jobward/internal/identity"
@@ -183,23 +185,29 @@ func readPassword(path string) (string, error) {
 }
 
 // config is how etcd is called, nil without TLS. gRPC takes the name to ask for from the address of each member, but crypto/tls forgets it when it is an
-// IP address: so the certificate has to be for one of the members, whichever.
-func (c *cluster) config() *tls.Config {
+// IP address: so the certificate has to be for one of the members, whichever. One that is not good is told to the log, once, since etcd's client keeps the
+// reason to itself.
+func (c *cluster) config(log *slog.Logger) *tls.Config {
 	if len(c.tls) == 0 {
 		return nil
 	}
+	var told atomic.Pointer[string]
 	config := c.tls[0].Config()
 	config.ServerName = ""
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		var errs error
+		var first error
 		for _, files := range c.tls {
 			err := files.Config().VerifyConnection(state)
 			if err == nil {
 				return nil
 			}
-			errs = cmp.Or(errs, err)
+			first = cmp.Or(first, err)
 		}
-		return errs
+		text := first.Error()
+		if was := told.Swap(&text); was == nil || *was != text {
+			log.Error("an etcd member is not taken for one", "members", c.hosts, "error", first)
+		}
+		return first
 	}
 	return config
 }

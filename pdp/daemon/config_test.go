@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -339,7 +340,7 @@ func TestStoreOnEtcd(t *testing.T) {
 			continue
 		}
 		peer := p.replica.address([]net.Addr{&net.UnixAddr{}, &net.TCPAddr{Port: 4711}})
-		if got := strings.Join(p.etcd.endpoints, " "); got != c.endpoints || p.etcd.prefix != c.prefix || peer != c.peer || (p.etcd.config() != nil) != strings.HasPrefix(got, "https") {
+		if got := strings.Join(p.etcd.endpoints, " "); got != c.endpoints || p.etcd.prefix != c.prefix || peer != c.peer || (p.etcd.config(slog.Default()) != nil) != strings.HasPrefix(got, "https") {
 			t.Errorf("%q: %s, %s, %s", c.args, got, p.etcd.prefix, peer)
 		}
 	}

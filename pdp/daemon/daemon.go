@@ -162,13 +162,15 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 	if err != nil {
 		return err
 	}
-	if d.shared != nil {
-		return errors.New("store: several PDPs on one etcd do not tell each other of revocations yet: this build serves the embedded store only")
+	if d.shared == nil {
+		err = d.startAlone(ctx, fresh)
+	} else {
+		err = d.startReplica(ctx, fresh)
 	}
-	if err := d.startEngine(ctx, fresh); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := d.startGRPC(ctx); err != nil {
+	if err := d.serve(); err != nil {
 		return err
 	}
 	d.phase.Set("")

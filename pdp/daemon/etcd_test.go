@@ -15,6 +15,8 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 	"github.com/jobward/jobward/pdp/state/etcdstore"
+	"github.com/jobward/jobward/test/capture"
+	"github.com/jobward/jobward/test/certs"
 	"github.com/jobward/jobward/test/etcd"
 	"github.com/jobward/jobward/test/files"
 )
@@ -91,6 +93,41 @@ func TestFsckEtcd(t *testing.T) {
 	store += " --etcd-timeout=1ms"
 	if code, _, errs := pdp(nil, append([]string{"fsck"}, strings.Fields(store)...)...); code != settings.ExitRefused || !strings.Contains(errs, "etcd-timeout") {
 		t.Errorf("wrong settings: %d %s", code, errs)
+	}
+}
+
+// TestEtcdTLS calls etcd with certificates that are good, and with some that are not.
+func TestEtcdTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca := certs.New(t, dir)
+	cert, key := ca.Issue(dir, "etcd", "", time.Now().Add(time.Hour))
+	ca.Issue(dir, "pdp", peerID, time.Now().Add(time.Hour))
+	stranger := t.TempDir()
+	certs.New(t, stranger).Issue(stranger, "pdp", peerID, time.Now().Add(time.Hour))
+	c := etcd.Start(t, etcd.Options{Members: 1, TLS: true, Args: []string{"-cert", cert, "-key", key, "-ca", ca.File}})
+	members := strings.TrimPrefix(c.Endpoints[0], "https://")
+	_, port, _ := strings.Cut(members, ":")
+	for _, q := range []struct {
+		what, members, ca, pair string
+		code                    int
+		want                    string
+	}{
+		{"good ones", members, dir, dir, settings.ExitRefused, "there is no store below"},
+		{"by name", "localhost:" + port, dir, dir, settings.ExitRefused, "there is no store below"},
+		{"another CA", members, stranger, dir, settings.ExitFailed, "the server's certificate is not good"},
+		{"another name", "127.0.0.2:" + port + ",127.0.0.3:" + port, dir, dir, settings.ExitFailed, "cannot be used now"},
+		{"a stranger's", members, dir, stranger, settings.ExitFailed, "cannot be used now"},
+	} {
+		t.Run(q.what, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			var out, log capture.Output
+			code := commandLine{stdout: &out, stderr: &log}.run(ctx, []string{"fsck", "--store=etcd://" + q.members + "/jobward", "--etcd-timeout=1s",
+				"--etcd-ca-file=" + filepath.Join(q.ca, "ca.pem"), "--etcd-cert-file=" + filepath.Join(q.pair, "pdp.pem"), "--etcd-key-file=" + filepath.Join(q.pair, "pdp.key")}, nil)
+			if code != q.code || !log.Has(q.want) {
+				t.Errorf("code %d, want %d with %q:\n%s", code, q.code, q.want, log.String())
+			}
+		})
 	}
 }
 

@@ -50,8 +50,8 @@ func fsck(ctx context.Context, c *Config, stdout, stderr io.Writer) error {
 // fsckEtcd reads everything that a start and the readers of history read, each of it with its checksum, and compares the two. PDPs may go on
 // meanwhile: what they commit is followed.
 func (p *plan) fsckEtcd(ctx context.Context, stdout io.Writer, log *slog.Logger) error {
-	opts := p.etcd.options(p, state.Mark{})
-	opts.Look, opts.Logger = true, log
+	opts := p.etcd.options(p, state.Mark{}, log)
+	opts.Look = true
 	store, err := etcdstore.Open(ctx, opts)
 	if problem := asProblem(err); problem != nil {
 		return report(stdout, p.Store, "", problem)

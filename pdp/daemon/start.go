@@ -15,7 +15,6 @@ import (
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/pdp/engine"
-	"github.com/jobward/jobward/pdp/feed"
 )
 
 // startTelemetry makes the logger, and what is measured with.
@@ -51,44 +50,54 @@ func (d *daemon) startAdmin(ctx context.Context) error {
 	return nil
 }
 
-// startEngine loads the store into memory, then commits what the settings want to be in it.
-func (d *daemon) startEngine(ctx context.Context, fresh bool) (err error) {
+// startAlone brings up the one PDP of an embedded store.
+func (d *daemon) startAlone(ctx context.Context, fresh bool) error {
+	if err := d.startEngine(ctx, engine.Options{}); err != nil {
+		return err
+	}
+	if quiet := d.engine.Feed().Quiet(); quiet > 0 {
+		d.log.Info("sidecars may hold leases from before this start; until they have ended no receipt is effective", "at_most", settings.Brief(quiet))
+	}
+	if err := d.fill(ctx, fresh); err != nil {
+		return err
+	}
+	return d.listen(ctx)
+}
+
+// startEngine loads the store into memory. What opt has is kept, the rest comes from the settings.
+func (d *daemon) startEngine(ctx context.Context, opt engine.Options) (err error) {
 	d.phase.Set("loading the store into memory")
 	began := time.Now()
-	leases := feed.Options{
-		Term: d.LeaseTerm, MaxInterest: d.MaxInterest, MaxQueue: d.LeaseQueue, MaxGenerations: d.MaxSidecars,
-		OnHistory: func(err error) { d.fail(historyError{err}) },
-	}
+	leases := &opt.Feed
+	leases.Term, leases.MaxInterest, leases.MaxQueue, leases.MaxGenerations = d.LeaseTerm, d.MaxInterest, d.LeaseQueue, d.MaxSidecars
+	leases.OnHistory = func(err error) { d.fail(historyError{err}) }
 	if d.change != nil {
-		d.change(&leases)
+		d.change(leases)
 	}
-	d.engine, err = engine.New(ctx, engine.Options{
-		Store: d.store, Tokens: d.tokens, MaxTimeout: d.MaxTimeout, DefaultTimeout: d.DefaultTimeout, Retention: d.Retention,
-		AuditRetention: d.AuditRetention, AuditSample: d.AuditSample, Logger: d.log, Feed: leases,
-	})
-	if err != nil {
+	opt.Store, opt.Tokens, opt.MaxTimeout, opt.DefaultTimeout, opt.Retention = d.store, d.tokens, d.MaxTimeout, d.DefaultTimeout, d.Retention
+	opt.AuditRetention, opt.AuditSample, opt.Logger = d.AuditRetention, d.AuditSample, d.log
+	if d.engine, err = engine.New(ctx, opt); err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
 	d.stops.Add(func() error { d.engine.Close(); return nil })
 	mark, _ := d.store.Head()
 	d.log.Info("loaded the store", "mark", mark.String(), "took", time.Since(began).Round(time.Millisecond).String())
-	if quiet := d.engine.Feed().Quiet(); quiet > 0 {
-		d.log.Info("sidecars may hold leases from before this start; until they have ended no receipt is effective", "at_most", settings.Brief(quiet))
-	}
-	d.startSeen()
-	if err := d.measure(); err != nil {
-		return err
-	}
+	return d.measure()
+}
+
+// fill commits what the settings want to be in the store.
+func (d *daemon) fill(ctx context.Context, fresh bool) error {
 	if err := d.commitCatalogue(ctx); err != nil {
 		return err
 	}
-	if fresh && d.development && d.SampleWorld {
-		d.phase.Set("loading the sample world")
-		if err := loadSampleWorld(ctx, d.engine); err != nil {
-			return err
-		}
-		d.log.Info("loaded the sample world into the new store")
+	if !fresh || !d.development || !d.SampleWorld {
+		return nil
 	}
+	d.phase.Set("loading the sample world")
+	if err := loadSampleWorld(ctx, d.engine); err != nil {
+		return err
+	}
+	d.log.Info("loaded the sample world into the new store")
 	return nil
 }
 
@@ -105,10 +114,9 @@ func (d *daemon) commitCatalogue(ctx context.Context) error {
 	return nil
 }
 
-// startGRPC takes the addresses first and serves last, so that nothing is answered when one of them cannot be had.
-func (d *daemon) startGRPC(ctx context.Context) error {
+// listen takes the addresses. They are served last, so that nothing is answered when one of them cannot be had.
+func (d *daemon) listen(ctx context.Context) error {
 	d.phase.Set("taking the addresses for calls")
-	var addrs []net.Addr
 	for _, a := range d.plan.grpc {
 		l, err := serving.Listen(ctx, a, fs.FileMode(d.SocketMode))
 		if err != nil {
@@ -121,12 +129,13 @@ func (d *daemon) startGRPC(ctx context.Context) error {
 			}
 			return nil
 		})
-		addrs = append(addrs, l.Addr())
 	}
-	if err := d.listenREST(ctx); err != nil {
-		return err
-	}
-	auth, err := d.authenticator(addrs)
+	return d.listenREST(ctx)
+}
+
+// serve answers on the addresses that were taken.
+func (d *daemon) serve() error {
+	auth, err := d.authenticator(d.addresses().GRPC)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/jobward/jobward/internal/serving"
@@ -60,10 +61,8 @@ func (d *daemon) openEtcd(ctx context.Context, dir string) error {
 		})
 	}
 	d.phase.Set("waiting for etcd")
-	d.log.Info("opening the store", "etcd", d.etcd.endpoints, "prefix", d.etcd.prefix, "tls", d.etcd.config() != nil, "seen", d.seen.last.String())
-	opts := d.etcd.options(d.plan, d.seen.last)
-	opts.Logger = d.log
-	store, err := etcdstore.Open(ctx, opts)
+	d.log.Info("opening the store", "etcd", d.etcd.endpoints, "prefix", d.etcd.prefix, "tls", len(d.etcd.tls) > 0, "seen", d.seen.last.String())
+	store, err := etcdstore.Open(ctx, d.etcd.options(d.plan, d.seen.last, d.log))
 	if err != nil {
 		return err
 	}
@@ -72,10 +71,10 @@ func (d *daemon) openEtcd(ctx context.Context, dir string) error {
 }
 
 // options are those to open the store with.
-func (c *cluster) options(p *plan, seen state.Mark) etcdstore.Options {
+func (c *cluster) options(p *plan, seen state.Mark, log *slog.Logger) etcdstore.Options {
 	return etcdstore.Options{
-		Endpoints: c.endpoints, Prefix: c.prefix, TLS: c.config(), Username: c.username, Password: c.password,
-		Seen: seen, Timeout: p.EtcdTimeout, History: p.History,
+		Endpoints: c.endpoints, Prefix: c.prefix, TLS: c.config(log), Username: c.username, Password: c.password,
+		Seen: seen, Timeout: p.EtcdTimeout, History: p.History, Logger: log,
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 var sampleWorld []byte
 
 // loadSampleWorld fills an empty store: the directory in one commit, then the allowlists on behalf of alice, who owns everything.
-// A kill in between leaves a world with fewer entries, which nothing depends on.
+// A kill in between leaves a world with fewer entries, which nothing depends on. Each step has a request id, so that of several PDPs that find the same store empty
+// one does it, and the others take it for done.
 func loadSampleWorld(ctx context.Context, e *engine.Engine) error {
 	var w scenario.World
 	if err := yaml.UnmarshalWithOptions(sampleWorld, &w, yaml.DisallowUnknownField()); err != nil {
@@ -49,10 +50,10 @@ func loadSampleWorld(ctx context.Context, e *engine.Engine) error {
 		}
 	}
 	by := engine.Actor{Name: "sample-world", Admin: true}
-	if _, err := e.Apply(ctx, by, engine.ApplyRequest{Changes: changes}); err != nil {
+	if _, err := e.Apply(ctx, by, engine.ApplyRequest{Changes: changes, RequestID: "directory"}); err != nil {
 		return fmt.Errorf("the sample world was not taken: %w", err)
 	}
-	if _, _, err := e.UpdateInstance(ctx, by, engine.InstanceEdit{EnforceInbound: &instance.EnforceInbound}); err != nil {
+	if _, _, err := e.UpdateInstance(ctx, by, engine.InstanceEdit{EnforceInbound: &instance.EnforceInbound, RequestID: "instance"}); err != nil {
 		return fmt.Errorf("the settings of the sample world were not taken: %w", err)
 	}
 	by.User, by.Admin = names.Users["alice"], false
@@ -65,15 +66,17 @@ func loadSampleWorld(ctx context.Context, e *engine.Engine) error {
 }
 
 func loadAllowlist(ctx context.Context, e *engine.Engine, by engine.Actor, a *state.Allowlist) error {
-	edit := engine.AllowlistEdit{Project: a.Project}
+	step := func(what string, other int64) engine.AllowlistEdit {
+		return engine.AllowlistEdit{Project: a.Project, RequestID: fmt.Sprintf("%s-%d-%d", what, a.Project, other)}
+	}
 	if a.OutboundOn || a.PushSelf {
-		settings := engine.AllowlistSettings{AllowlistEdit: edit, OutboundOn: &a.OutboundOn, PushSelf: &a.PushSelf}
+		settings := engine.AllowlistSettings{AllowlistEdit: step("settings", 0), OutboundOn: &a.OutboundOn, PushSelf: &a.PushSelf}
 		if _, _, err := e.UpdateAllowlist(ctx, by, settings); err != nil {
 			return err
 		}
 	}
 	add := func(d engine.Direction, other authz.Scope, p *state.Entry) error {
-		entry := engine.EntryEdit{AllowlistEdit: edit, Direction: d, Other: other}
+		entry := engine.EntryEdit{AllowlistEdit: step(fmt.Sprintf("entry-%d-%d", d, other.Kind), other.ID), Direction: d, Other: other}
 		if p != nil {
 			entry.Default, entry.Policies = p.Default, p.Policies
 		}
