@@ -50,7 +50,8 @@ type Registrations struct {
 type Registry interface {
 	// Join adds a registration and reads the head's revision, in one transaction. It fails
 	// with KindConflict (REGISTERED) when the incarnation has been there before, as far as
-	// that can be told: live or departed.
+	// that can be told: live or departed. When the answer of a Join was lost a Renew tells: it
+	// succeeds for one that has joined.
 	Join(ctx context.Context, r Registration) (head authz.Revision, err error)
 
 	// Renew replaces the registration of r.Incarnation and reads the head's revision, in one

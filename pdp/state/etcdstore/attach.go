@@ -15,6 +15,10 @@ import (
 
 // Attach implements [state.Store]. Every record and every entry that is read is checked. It
 // waits for a cluster that cannot be reached until ctx ends; the sink is started over then.
+//
+// The snapshot is linearizable: the head is read by a transaction of linearizable reads that is
+// sent after Attach was called, and all else as of the same revision of etcd's. So a replica
+// that registers first loads its view at or after the head that Join gave (PROTOCOL R8).
 func (s *Store) Attach(ctx context.Context, sink state.Sink) error {
 	if err := s.usable(ctx); err != nil {
 		return err

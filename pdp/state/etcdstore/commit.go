@@ -50,7 +50,7 @@ func (s *Store) Commit(ctx context.Context, b state.Batch) (authz.Revision, erro
 	}
 	r := newRequest(ctx, p)
 	if s.opts.Look && len(p.Keys)+len(p.Events) > 0 {
-		return 0, authz.Errorf(authz.KindPrecondition, "STORE_LOOKED_AT", "the store was opened to look at it: nothing is stored")
+		return 0, errLookedAt()
 	}
 	if err := s.enqueue(r); err != nil {
 		return 0, err

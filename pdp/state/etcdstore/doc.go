@@ -3,9 +3,9 @@
 // one dense sequence, each has the commits of the others by its watch, and each judges guards
 // at the newest head. No safety rests on etcd's leases or on a clock.
 //
-// It is not wired into the PDP's settings yet: what replicas need beside a store (PROTOCOL R8:
-// registrations, fencing, receipts across replicas) does not exist, and two PDPs on one prefix
-// without it would give receipts that forget each other's sidecars.
+// Two PDPs on one prefix need more than a store: without registrations, fencing and receipts
+// across replicas (PROTOCOL R8, package replica) each would give receipts that forget the
+// other's sidecars. The list of the PDPs is beside the history, see [Store.Registry].
 //
 // # What is in etcd
 //
@@ -23,6 +23,9 @@
 //   - folded: the marker, how far the log has been folded.
 //   - condemned/ID: a stage that no entry may name any more, as it will be removed.
 //   - cluster: the id of the cluster that the store was made in.
+//   - replica/INCARNATION: a PDP that has the store open, as it says of itself. No lease of
+//     etcd's is on it: only the PDP or a peer that fences it takes it away.
+//   - departed/INCARNATION: what stands in its place while leases of it may be out.
 //
 // # Commits
 //
@@ -47,6 +50,16 @@
 // it that were not sent are refused with STORE_UNREACHABLE (KindUnavailable, nothing stored)
 // when they have waited for Options.Patience. STATE_UNKNOWN is left for errors that give no hope (a corrupt cluster, a log
 // that was cut meanwhile) and for Close without an answer.
+//
+// # Registrations
+//
+// Each call of the registry is one transaction, tried once: whoever calls it counts the time. It
+// compares that the keys are there, or not, or have the very value that the caller has read,
+// and reads the head in the same transaction, so that no commit falls between a registration
+// and the head that it is told. Lists are linearizable. An answer that is lost leaves it open
+// whether the transaction happened, or may yet; repeated, it does no more. A renewal every
+// second or two is a version of a key in etcd each time: about 10 MB a day and PDP until etcd
+// compacts. While etcd's quota is used up no PDP can renew, and none answers.
 //
 // # Following
 //

@@ -93,6 +93,10 @@ func errNoSpace(cause error) error {
 	}
 }
 
+func errLookedAt() error {
+	return authz.Errorf(authz.KindPrecondition, "STORE_LOOKED_AT", "the store was opened to look at it: nothing is stored")
+}
+
 // errDamaged says that what stands below the prefix is not what this program writes.
 func (s *Store) errDamaged(err error) error {
 	var known *authz.Error

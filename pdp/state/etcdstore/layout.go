@@ -146,10 +146,7 @@ func decodePoint(name string, value []byte) (p point, err error) {
 	}
 	r := reader{b: b}
 	p = r.point()
-	if r.err != nil || len(r.b) > 0 {
-		return p, fmt.Errorf("%q has the wrong length", name)
-	}
-	return p, nil
+	return p, r.end(name)
 }
 
 // logName is the name of a transaction's entry: its number, and the revision before it, so

@@ -110,6 +110,8 @@ const (
 	StepCommit Step = "commit" // The transaction that moves the head.
 	StepFold   Step = "fold"   // One transaction of folding.
 	StepWatch  Step = "watch"  // A watch is begun.
+	// StepRegister is one transaction of the registry.
+	StepRegister Step = "register"
 )
 
 // Fault is a hook for tests, called before and after each step. An error that it returns

@@ -70,67 +70,6 @@ func several(t testing.TB, n int, opts etcdstore.Options) (stores []*etcdstore.S
 	return stores, sinks, hooks
 }
 
-// TestTwoStores: two processes commit at once. Revisions are dense, no guard holds twice, and
-// both have the same.
-func TestTwoStores(t *testing.T) {
-	cluster := etcd.Start(t, etcd.Options{})
-	stores, sinks, _ := several(t, 2, etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/two", Fold: 16})
-	const workers, each = 8, 15
-	key := state.RunnerKey("counter")
-	commit(t, stores[0], state.Batch{Puts: []state.Record{&state.Runner{ID: "counter"}}})
-	commit(t, stores[1], state.Batch{}) // Catches up: R16.
-	if sinks[1].Mod(key) != 1 {
-		t.Fatal("an empty commit did not catch up")
-	}
-	var mu sync.Mutex
-	revs := make(map[authz.Revision]bool)
-	var wg sync.WaitGroup
-	for w := range 2 * workers {
-		s, r := stores[w%2], sinks[w%2]
-		wg.Go(func() {
-			for n := 0; n < each; {
-				held := r.Records()[key]
-				rev, err := s.Commit(context.Background(), state.Batch{
-					Guards: []state.Guard{{Key: key, Revision: held.Mod}},
-					Puts:   []state.Record{&state.Runner{ID: "counter", Beat: held.Record.(*state.Runner).Beat + 1}},
-					Events: []state.Event{{Stamp: authz.Stamp(w*1e9 + n)}},
-				})
-				if err != nil {
-					wantCode(t, err, "GUARD_FAILED")
-					continue
-				}
-				mu.Lock()
-				if revs[rev] {
-					t.Errorf("revision %d was given twice", rev)
-				}
-				revs[rev] = true
-				mu.Unlock()
-				n++
-			}
-		})
-	}
-	wg.Wait()
-	commit(t, stores[0], state.Batch{})
-	agree(t, stores, sinks)
-	if mark, _ := stores[0].Head(); mark.Revision != 2*workers*each+1 {
-		t.Errorf("%d commits led to %v", 2*workers*each, mark)
-	}
-	if got := sinks[0].Records()[key].Record.(*state.Runner).Beat; got != 2*workers*each {
-		t.Errorf("counted to %d", got)
-	}
-	for i, s := range stores {
-		n := 0
-		if err := s.Events(context.Background(), 0, 0, "", func(state.Event, string) error { n++; return nil }); err != nil || n != 2*workers*each {
-			t.Errorf("store %d has %d events: %v", i, n, err)
-		}
-	}
-	if stores[0].Stats().Lost.Load()+stores[1].Stats().Lost.Load() == 0 {
-		t.Error("neither store was ever too late; this test proved nothing")
-	}
-	third := open(t, etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/two"})
-	agree(t, append(stores, third), append(sinks, attach(t, third)))
-}
-
 // TestMembersLost kills one member after the other while stores commit: what was acknowledged is
 // there once, what was not at most once.
 func TestMembersLost(t *testing.T) {

@@ -134,3 +134,12 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("it has not happened: %v, %v", l, err)
 	}
 }
+
+func opener(*testing.T) statetest.Opener {
+	c := memstore.NewCluster(memstore.Options{})
+	return func() state.Shared { return c.Open() }
+}
+
+func TestRegistry(t *testing.T) { statetest.Registry(t, opener) }
+
+func TestShared(t *testing.T) { statetest.Shared(t, opener) }

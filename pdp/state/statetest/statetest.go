@@ -1,5 +1,6 @@
-// Package statetest holds the suite that every [state.Store] passes. It asks for what the
-// contract says and for nothing else, so that an engine works the same on all of them.
+// Package statetest holds the suite that every [state.Store] passes, and those of stores that
+// share a history: [Shared] and [Registry]. It asks for what the contract says and for nothing
+// else, so that an engine works the same on all of them.
 //
 // A store that keeps what it has over a restart, or whose steps can be broken, says so in its
 // [Harness]; what it does not have is skipped, visibly.
