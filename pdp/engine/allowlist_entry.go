@@ -18,7 +18,7 @@ import (
 // (ENTRY_EXISTS), KindPrecondition (LIST_FULL) and KindInvalid (SELF_ENTRY,
 // POLICY_UNKNOWN) as they say.
 func (e *Engine) AddEntry(ctx context.Context, by Actor, req EntryEdit) (Entry, Done, error) {
-	grant, err := e.checkEntry(&req)
+	grant, err := e.checkEntry(ctx, &req)
 	if err != nil {
 		return Entry{}, Done{}, err
 	}
@@ -37,7 +37,7 @@ func (e *Engine) AddEntry(ctx context.Context, by Actor, req EntryEdit) (Entry, 
 }
 
 // checkEntry looks at everything in a request that needs no list.
-func (e *Engine) checkEntry(req *EntryEdit) (policy.Entry, error) {
+func (e *Engine) checkEntry(ctx context.Context, req *EntryEdit) (policy.Entry, error) {
 	if err := checkOther(req.Project, req.Direction, req.Other); err != nil {
 		return policy.Entry{}, err
 	}
@@ -53,17 +53,9 @@ func (e *Engine) checkEntry(req *EntryEdit) (policy.Entry, error) {
 	if len(req.Policies) > MaxEntryPolicies {
 		return policy.Entry{}, authz.Invalid("entry.policies", "must be at most %d", MaxEntryPolicies)
 	}
-	known := e.view.Catalogue()
-	bad := &authz.Error{Kind: authz.KindInvalid, Code: CodePolicyUnknown, Message: "the catalogue has no such policy to grant"}
-	for i, p := range req.Policies {
-		if !known.HasPolicy(p) {
-			bad.Violations = append(bad.Violations, authz.Violation{
-				Field: fmt.Sprintf("entry.policies[%d]", i), Message: fmt.Sprintf("there is no policy %q", p),
-			})
-		}
-	}
-	if bad.Violations != nil {
-		return policy.Entry{}, bad
+	// The catalogue needs no guard: a policy that is no longer in it grants nothing.
+	if err := e.afresh(ctx, func() error { return e.checkPolicies(req.Policies) }); err != nil {
+		return policy.Entry{}, err
 	}
 	if req.Default {
 		return policy.Entry{Default: true}, nil
@@ -71,6 +63,22 @@ func (e *Engine) checkEntry(req *EntryEdit) (policy.Entry, error) {
 	granted := slices.Clone(req.Policies)
 	slices.Sort(granted)
 	return policy.Entry{Policies: slices.Compact(granted)}, nil
+}
+
+func (e *Engine) checkPolicies(policies []string) error {
+	known := e.view.Catalogue()
+	bad := &authz.Error{Kind: authz.KindInvalid, Code: CodePolicyUnknown, Message: "the catalogue has no such policy to grant"}
+	for i, p := range policies {
+		if !known.HasPolicy(p) {
+			bad.Violations = append(bad.Violations, authz.Violation{
+				Field: fmt.Sprintf("entry.policies[%d]", i), Message: fmt.Sprintf("there is no policy %q", p),
+			})
+		}
+	}
+	if bad.Violations != nil {
+		return bad
+	}
+	return nil
 }
 
 func checkOther(owner authz.ProjectID, d Direction, other authz.Scope) error {
@@ -139,7 +147,7 @@ func (e *Engine) UpdateEntry(ctx context.Context, by Actor, req EntryEdit) (Entr
 	if req.Direction != Inbound {
 		return Entry{}, Done{}, authz.Invalid("direction", "an outbound entry has nothing to change")
 	}
-	grant, err := e.checkEntry(&req)
+	grant, err := e.checkEntry(ctx, &req)
 	if err != nil {
 		return Entry{}, Done{}, err
 	}

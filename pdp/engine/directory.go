@@ -84,17 +84,19 @@ type UserStateRequest struct {
 
 // Writing the directory. Names, parents and emptiness are properties of several
 // records at once, which guards on the records changed do not keep: two creations of
-// one path touch different keys. So one lock of the engine makes this process the one
-// writer of places, existence and memberships. Several PDPs on one store need more: a
-// record that every structural change of the directory puts and guards, so that two of
-// them cannot both hold. Reads, decisions, edits of allowlists, blocks and the beginning
-// of a deletion never take the lock; guards on the records keep them apart from it.
+// one path touch different keys. So one record, [state.Directory], is put by every change of
+// places, existence and memberships, and guarded from before anything else is read: of two
+// that were decided on one state only one gets through, whichever PDPs they are at, and the
+// other is decided again. Within one PDP a lock of the engine keeps them from trying.
+// Reads, decisions, edits of allowlists, blocks and the beginning of a deletion take no
+// lock and leave the record alone; guards on the records they read keep them apart from it.
 //
 // Removing a project or group is one commit. The entries on other lists and the
 // memberships that name it mean nothing from then on and are removed after it, a few
 // hundred in each commit (cleanUp). If the process dies between the two they stay, still
 // without meaning: nothing is ever created under an id before what was left behind under
-// it is removed.
+// it is removed. A clean-up is guarded on the Directory record and does not put it: what it
+// removes named something that did not exist, whoever else cleans up at the same time.
 
 // Apply carries out a batch of changes in one commit: all of them or none. Besides bad
 // fields (KindInvalid, each violation with the path of the field) it fails with

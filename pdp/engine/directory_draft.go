@@ -37,6 +37,8 @@ type draft struct {
 	taken map[place]authz.Scope
 	// quiet says that nothing is told but how much was changed.
 	quiet bool
+	// structural says that the draft is one of the changes that put the Directory record.
+	structural bool
 	// trusted says that depths need no check: the end of a synchronisation is known to be
 	// shallow, and something on the way to it may not be.
 	trusted bool
@@ -48,11 +50,17 @@ type grantedRole struct {
 	field string
 }
 
-func (e *Engine) newDraft() *draft {
-	return &draft{
-		reading: newReading(e.view), now: e.clock.Now(),
+// newDraft begins a draft. One that is structural is guarded on the Directory record before
+// it reads anything, so whatever it reads of the directory holds when it is committed.
+func (e *Engine) newDraft(structural bool) *draft {
+	d := &draft{
+		reading: newReading(e.view), now: e.clock.Now(), structural: structural,
 		puts: map[state.Key]state.Record{}, fields: map[state.Key]string{},
 	}
+	if structural {
+		d.directory()
+	}
+	return d
 }
 
 func (d *draft) put(rec state.Record, field string) {
@@ -83,7 +91,7 @@ func (d *draft) tell(loosens bool, event func() audit.Event) {
 }
 
 // groupNow gives a group as it will be. It notes no guard: what the directory says of
-// others than those it changes is kept still by the lock.
+// others than those it changes is kept still by the guard on the Directory record.
 func (d *draft) groupNow(id authz.GroupID) *state.Group {
 	if rec, ok := d.puts[state.GroupKey(id)]; ok {
 		g, _ := rec.(*state.Group)
@@ -302,7 +310,7 @@ func (d *draft) killUser(id authz.UserID) {
 	d.deaths = append(d.deaths, &state.Death{User: id, Before: state.ThisRevision, At: d.now})
 }
 
-// batch gives what is to be committed. Without changes it is empty.
+// batch gives what is to be committed but for the guards. Without changes it is empty.
 func (d *draft) batch() (b state.Batch) {
 	for _, k := range d.order {
 		if rec := d.puts[k]; rec != nil {
@@ -314,8 +322,8 @@ func (d *draft) batch() (b state.Batch) {
 	for _, death := range d.deaths {
 		b.Puts = append(b.Puts, death)
 	}
-	if len(b.Puts)+len(b.Deletes) > 0 {
-		d.appendTo(&b)
+	if d.structural && len(b.Puts)+len(b.Deletes) > 0 {
+		b.Puts = append(b.Puts, &state.Directory{})
 	}
 	b.Urgent = !d.loosens
 	return b

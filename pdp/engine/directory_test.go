@@ -420,7 +420,7 @@ func TestUrgency(t *testing.T) {
 	e := newEngine(t)
 	mustApply(t, e, group(1, 0, "g"), projectIn(1, 1, "p"), user(1), role(1, authz.InGroup(1), authz.RoleOwner))
 	urgent := func(changes ...Change) bool {
-		d := e.newDraft()
+		d := e.newDraft(true)
 		for i := range changes {
 			d.stage(&changes[i], "c")
 		}

@@ -38,7 +38,7 @@ func (e *Engine) write(ctx context.Context, w directoryWrite, stage func(*draft)
 	}
 	var d *draft
 	done, err := e.commitOnce(ctx, w.verb, w.by, op, func(repeated bool) (b state.Batch, err error) {
-		if d = e.newDraft(); repeated {
+		if d = e.newDraft(!w.unlocked); repeated {
 			return b, nil
 		}
 		if err := stage(d); err != nil {
@@ -55,6 +55,10 @@ func (e *Engine) write(ctx context.Context, w directoryWrite, stage func(*draft)
 			b.Events = append(b.Events, e.event(w.verb, w.by, ev))
 		}
 		op.keep(&b, d.now, cmp.Or(d.before, state.ThisRevision))
+		// That nothing had to change is remembered with the request id: so it is guarded, too.
+		if len(b.Puts)+len(b.Deletes) > 0 {
+			d.appendTo(&b)
+		}
 		return b, nil
 	})
 	if err != nil {
@@ -103,14 +107,16 @@ const (
 )
 
 // cleanUp removes the entries on lists and the roles that name projects and groups
-// which do not exist, and allowlists of such projects. The caller holds the lock, so
-// they cannot come into being meanwhile. note, where not nil, is told of each commit and
+// which do not exist, and allowlists of such projects. Those that exist again, because
+// another PDP was faster, are left alone; the guard on the Directory record keeps them from
+// coming into being meanwhile. note, where not nil, is told of each commit and
 // how many entries went with it.
 func (e *Engine) cleanUp(ctx context.Context, by Actor, gone []authz.Scope, note func(rev authz.Revision, entries int)) error {
 	for len(gone) > 0 {
 		var c cleaner
 		rev, err := e.commit(ctx, "clean_up", by, func() (state.Batch, error) {
 			c = cleaner{reading: newReading(e.view), puts: map[state.Key]state.Record{}}
+			c.directory()
 			c.clean(gone)
 			return c.batch(e, by), nil
 		})
@@ -144,12 +150,25 @@ func (c *cleaner) full() bool {
 
 func (c *cleaner) clean(gone []authz.Scope) {
 	for _, s := range gone {
+		if existsIn(c.view, s) {
+			c.done++
+			continue
+		}
 		c.scope(s)
 		if c.full() {
 			return // s may have more: look at it again
 		}
 		c.done++
 	}
+}
+
+func existsIn(v *state.View, s authz.Scope) (ok bool) {
+	if s.Kind == authz.ScopeGroup {
+		_, _, ok = v.Group(authz.GroupID(s.ID))
+	} else {
+		_, _, ok = v.Project(authz.ProjectID(s.ID))
+	}
+	return ok
 }
 
 func (c *cleaner) scope(s authz.Scope) {

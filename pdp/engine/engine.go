@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"hash/fnv"
 	"io"
 	"log/slog"
@@ -22,7 +21,8 @@ import (
 // Options are what an Engine is made of.
 type Options struct {
 	Store state.Store
-	// Clock gives the PDP's time; nil takes [NewClock] from the store's last stamp.
+	// Clock gives the PDP's time, which stamps in the store set forward; nil takes
+	// [NewClock].
 	Clock Clock
 	// Tokens makes token texts.
 	Tokens *token.Format
@@ -38,7 +38,12 @@ type Options struct {
 	AuditSample int
 	// Feed are the options of the feed that the engine makes; nil functions take the
 	// engine's clock and logger.
-	Feed   feed.Options
+	Feed feed.Options
+	// Heard tells whether other PDPs were there to hear runners until now, while this one
+	// was not: then a start gives no heartbeat a new term (R12). nil asks the registrations
+	// of a [state.Shared] store, which takes up to a fence window (R8); this PDP's own must
+	// say that nothing is applied as long as New runs.
+	Heard  func(context.Context) (bool, error)
 	Logger *slog.Logger
 }
 
@@ -57,16 +62,19 @@ type Actor struct {
 type Engine struct {
 	opt   Options
 	store state.Store
-	view  *state.View
-	feed  *feed.Feed
-	clock Clock
-	log   *slog.Logger
-	audit *audit.Recorder
-	walks sync.Pool // of *policy.Walk
+	// shared says that other PDPs may have the store open, too.
+	shared bool
+	view   *state.View
+	feed   *feed.Feed
+	clock  *risingClock
+	log    *slog.Logger
+	audit  *audit.Recorder
+	walks  sync.Pool // of *policy.Walk
 
 	lapsed lapsedJobs
 
-	// directory makes this process the one writer of the directory; see directory.go.
+	// directory keeps the writers of the directory in this process from each other's way; see
+	// directory.go.
 	directory sync.Mutex
 	halfway   halfway // guarded by directory
 
@@ -91,10 +99,17 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	opt.Retention = max(opt.Retention, 2*opt.MaxTimeout)
-	e := &Engine{opt: opt, store: opt.Store, view: state.NewView(), clock: opt.Clock, log: opt.Logger}
+	if opt.Clock == nil {
+		opt.Clock = NewClock(0)
+	}
+	e := &Engine{opt: opt, store: opt.Store, view: state.NewView(), log: opt.Logger}
+	_, e.shared = opt.Store.(state.Shared)
+	e.clock = &risingClock{Clock: opt.Clock, log: opt.Logger}
 	e.walks.New = func() any { return new(policy.Walk) }
 	if opt.Feed.Now == nil {
-		opt.Feed.Now = func() lease.Instant { return lease.Instant(e.clock.Now()) }
+		// Leases are counted on a clock that nothing sets forward: a PDP whose time rises with
+		// another's stamps must not believe that a lease of its own is over (R11).
+		opt.Feed.Now = func() lease.Instant { return lease.Instant(opt.Clock.Now()) }
 	}
 	if opt.Feed.Logger == nil {
 		opt.Feed.Logger = opt.Logger
@@ -103,14 +118,10 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		opt.Feed.Rules = rulesVersion()
 	}
 	e.feed = feed.New(e.view, opt.Feed)
-	if err := opt.Store.Attach(ctx, e.feed); err != nil {
+	if err := opt.Store.Attach(ctx, applied{e.feed, e}); err != nil {
 		return nil, err
 	}
-	_, last := opt.Store.Head()
-	if e.clock == nil {
-		e.clock = NewClock(last)
-	}
-	if err := e.restartHeartbeats(ctx, last); err != nil {
+	if err := e.restartHeartbeats(ctx); err != nil {
 		return nil, err
 	}
 	if err := e.feed.Start(ctx, opt.Store); err != nil {
@@ -163,50 +174,6 @@ func (e *Engine) Now() authz.Stamp { return e.clock.Now() }
 
 // AuditLost tells how many decisions the audit log could not keep.
 func (e *Engine) AuditLost() uint64 { return e.audit.Lost() }
-
-// maxAttempts bounds how often a verb reads again after a lost guard. Each loss means
-// that another commit on the same records got through.
-const maxAttempts = 64
-
-// commit carries out one change: decide reads the view and builds the batch. It runs
-// again when another change came between its reading and its commit. A batch
-// without puts, deletes and events is not committed: the result is the revision that
-// the view is at.
-func (e *Engine) commit(ctx context.Context, verb string, by Actor, decide func() (state.Batch, error)) (authz.Revision, error) {
-	rev, _, err := e.commitChange(ctx, verb, by, decide)
-	return rev, err
-}
-
-// commitChange is commit, and tells whether anything was changed but that a request id
-// was used.
-func (e *Engine) commitChange(ctx context.Context, verb string, by Actor, decide func() (state.Batch, error)) (rev authz.Revision, changed bool, err error) {
-	for range maxAttempts {
-		b, err := decide()
-		if err != nil {
-			return 0, false, err
-		}
-		if len(b.Puts)+len(b.Deletes)+len(b.Events) == 0 {
-			return e.view.Mark().Revision, false, nil
-		}
-		b.Actor, b.Verb, b.Stamp = by.Name, verb, e.clock.Now()
-		rev, err := e.store.Commit(ctx, b)
-		var refused *authz.Error
-		if errors.As(err, &refused) && refused.Kind == authz.KindConflict {
-			continue
-		}
-		return rev, changes(&b), err
-	}
-	return 0, false, authz.Errorf(authz.KindConflict, "CONTENTION", "others kept changing the same records; try again")
-}
-
-func changes(b *state.Batch) bool {
-	for _, rec := range b.Puts {
-		if _, ok := rec.(*state.Request); !ok {
-			return true
-		}
-	}
-	return len(b.Deletes) > 0
-}
 
 // event makes the audit entry of a change.
 func (e *Engine) event(verb string, by Actor, ev audit.Event) state.Event {

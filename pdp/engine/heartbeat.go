@@ -32,25 +32,17 @@ func (e *Engine) KeepAlive(ctx context.Context, by Actor, runner string) (Heartb
 	}
 	var out Heartbeat
 	var before authz.Stamp
-	var lapsed []*state.Job
 	beat := func() (state.Batch, error) {
-		out, lapsed = Heartbeat{}, nil
 		now := e.clock.Now()
 		var b state.Batch
-		for _, j := range e.view.RunnerJobs(runner) {
-			if e.deadline(j) <= now {
-				lapsed = append(lapsed, j)
-				e.lapse(&b, j.ID, now)
-				continue
-			}
-			out.Alive++
-			if next := now.Add(j.Term); out.Next == 0 || next < out.Next {
-				out.Next = next
-			}
-		}
-		r, rev, _ := e.view.Runner(runner)
+		r, rev, _ := e.view.Runner(runner) // first: the guard covers what is read after it
 		if r != nil {
 			before = r.Beat
+		}
+		for _, j := range e.view.RunnerJobs(runner) {
+			if e.deadline(j) <= now {
+				e.lapse(&b, j.ID, now)
+			}
 		}
 		b.Guards = append(b.Guards, state.Guard{Key: state.RunnerKey(runner), Revision: rev})
 		b.Puts = append(b.Puts, &state.Runner{ID: runner, Beat: now})
@@ -64,8 +56,6 @@ func (e *Engine) KeepAlive(ctx context.Context, by Actor, runner string) (Heartb
 	// A commit can take longer than what was left of a term. Who asked in between was
 	// told that the job is dead, and dead it stays.
 	if late := e.lapsedDuring(runner, before); len(late) > 0 {
-		out.Alive -= len(late)
-		lapsed = append(lapsed, late...)
 		out.Revision, err = e.commit(ctx, "lapse", by, func() (state.Batch, error) {
 			var b state.Batch
 			for _, j := range late {
@@ -74,11 +64,26 @@ func (e *Engine) KeepAlive(ctx context.Context, by Actor, runner string) (Heartb
 			return b, nil
 		})
 	}
-	for _, j := range lapsed {
-		e.lapsed.add(j)
+	if err != nil {
+		return Heartbeat{}, err
 	}
+	// Another PDP may have made a job's lapse final that this one had not heard of, and the
+	// heartbeat came too late for it: what counts is what the records say now.
 	out.Lapsed = e.lapsed.of(runner, e.clock.Now())
-	return out, err
+	out.Alive, out.Next = e.kept(runner)
+	return out, nil
+}
+
+// kept counts the jobs that a runner's heartbeat keeps alive, and says by when the first of
+// them needs another.
+func (e *Engine) kept(runner string) (alive int, next authz.Stamp) {
+	for _, j := range e.view.RunnerJobs(runner) {
+		alive++
+		if end := e.deadline(j); next == 0 || end < next {
+			next = end
+		}
+	}
+	return alive, next
 }
 
 // lapsedDuring finds the jobs of a runner that, with the heartbeat from before, are
@@ -117,60 +122,34 @@ func (e *Engine) lapse(b *state.Batch, id authz.JobID, now authz.Stamp) {
 	}))
 }
 
-// restartHeartbeats is what a start does (R12): jobs whose term had run out at the
-// last committed stamp are dead; the others get one full term from now, because
-// nobody could hear their runners while the PDP was away.
-func (e *Engine) restartHeartbeats(ctx context.Context, last authz.Stamp) error {
-	if err := e.commitLapsed(ctx, last); err != nil {
-		return err
-	}
-	runners := e.view.HeartbeatRunners()
-	for len(runners) > 0 {
-		n := min(len(runners), state.MaxBatchRecords/2)
-		_, err := e.commit(ctx, "restart_heartbeats", Actor{Name: "jobward"}, func() (state.Batch, error) {
-			var b state.Batch
-			for _, id := range runners[:n] {
-				b.Puts = append(b.Puts, &state.Runner{ID: id, Beat: e.clock.Now()})
-			}
-			return b, nil
-		})
-		if err != nil {
-			return err
-		}
-		runners = runners[n:]
-	}
-	return nil
-}
-
-// commitLapsed makes final what has lapsed by now.
+// commitLapsed makes final what has lapsed by now. Where several PDPs do at once, the guards
+// let one through and the others find nothing left to do.
 func (e *Engine) commitLapsed(ctx context.Context, now authz.Stamp) error {
 	for {
 		ids := e.view.LapsedJobs(now, 1000)
 		if len(ids) == 0 {
 			return nil
 		}
-		var lapsed []*state.Job
-		_, err := e.commit(ctx, "lapse", Actor{Name: "jobward"}, func() (state.Batch, error) {
+		err := e.commitOwn(ctx, "lapse", func() (state.Batch, error) {
 			var b state.Batch
-			lapsed = nil
 			for _, id := range ids {
 				j, _, ok := e.view.Job(id)
-				if !ok || j.Term == 0 || e.deadline(j) > now {
+				if !ok || j.Term == 0 {
 					continue
 				}
-				// A KeepAlive that comes first must win: it was heard in time.
+				// A KeepAlive that comes first must win, here or at another PDP: it was heard in
+				// time. So the guard is read before the deadline.
 				_, rev, _ := e.view.Runner(j.Runner)
+				if e.deadline(j) > now {
+					continue
+				}
 				b.Guards = append(b.Guards, state.Guard{Key: state.RunnerKey(j.Runner), Revision: rev})
 				e.lapse(&b, id, now)
-				lapsed = append(lapsed, j)
 			}
 			return b, nil
 		})
 		if err != nil {
 			return err
-		}
-		for _, j := range lapsed {
-			e.lapsed.add(j)
 		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 // lapsedJobs remembers which jobs of a runner have lapsed, so that every KeepAlive can
 // tell until the job's token would have ended by itself. It is a reading aid: what
-// makes a job dead is its record, from which New fills this again.
+// makes a job dead is its record, from which New fills this. After that every applied
+// change does, so that each of several PDPs can tell (R12).
 type lapsedJobs struct {
 	mu  sync.Mutex
 	all map[string]map[authz.JobID]authz.Stamp // runner, job, end of the token

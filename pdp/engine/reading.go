@@ -31,6 +31,9 @@ func (r *reading) appendTo(b *state.Batch) {
 	}
 }
 
+// directory notes the guard that keeps the structure of the directory still.
+func (r *reading) directory() { r.saw(state.DirectoryKey(), r.view.DirectoryChanged()) }
+
 // group gives nil for one that does not exist; so do project and user.
 func (r *reading) group(id authz.GroupID) *state.Group {
 	g, rev, ok := r.view.Group(id)

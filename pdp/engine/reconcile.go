@@ -50,6 +50,11 @@ func (e *Engine) Reconcile(ctx context.Context, by Actor, req ReconcileRequest) 
 	if len(req.Running) > MaxReconcile {
 		return Reconciled{}, authz.Invalid("job_ids", "a list names at most %d jobs", MaxReconcile)
 	}
+	// What another PDP has issued or ended before must be seen here: the revision may have
+	// been read there, and a job that is listed must not be called dead because it is new.
+	if err := e.catchUp(ctx); err != nil {
+		return Reconciled{}, err
+	}
 	if head := e.view.Mark().Revision; req.AsOf == 0 || req.AsOf > head {
 		return Reconciled{}, authz.Invalid("as_of_revision",
 			"must be the revision at which the list was begun, 1 to %d: read it from GetStatus or any answer before you collect the jobs", head)

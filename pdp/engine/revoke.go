@@ -88,6 +88,9 @@ func (e *Engine) Revoke(ctx context.Context, by Actor, req RevokeRequest) (Revok
 			return Revoked{}, authz.Invalid("job_ids", "each must be 1 to %d bytes of printable ASCII without spaces", authz.MaxJobID)
 		}
 	}
+	if err := e.knowTokens(ctx, req.Tokens); err != nil {
+		return Revoked{}, err
+	}
 	var items []Revocation
 	rev, changed, err := e.commitChange(ctx, "revoke", by, func() (state.Batch, error) {
 		r := revoker{e: e, by: by, outcome: req.Outcome, now: e.clock.Now(), seen: map[authz.JobID]int{}}
@@ -113,6 +116,18 @@ func (e *Engine) Revoke(ctx context.Context, by Actor, req RevokeRequest) (Revok
 		}
 	}
 	return Revoked{Items: items, Revision: rev, changed: changed}, nil
+}
+
+// knowTokens catches up where a token is unknown to the view: another PDP may have issued it
+// a moment ago, and no guard of the commit would tell (R16). An unknown job needs no such
+// look: its tombstone is guarded on that there is no job.
+func (e *Engine) knowTokens(ctx context.Context, tokens []authz.Digest) error {
+	for _, d := range tokens {
+		if _, _, ok := e.view.JobByDigest(d); !ok {
+			return e.catchUp(ctx)
+		}
+	}
+	return nil
 }
 
 // revoker builds the batch of one attempt.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jobward/jobward/pdp/authz"
@@ -10,7 +11,8 @@ import (
 
 // How often lapsed heartbeats are made final, and how often what is past its
 // retention is removed. Neither decides anything: a lapsed token is dead by the clock
-// the moment its term is over.
+// the moment its term is over. Each wait is longer or shorter by up to a fourth, so that
+// several PDPs do not do the same at the same moment for long: the first one does it.
 const (
 	lapseEvery = time.Second
 	pruneEvery = time.Minute
@@ -18,27 +20,31 @@ const (
 )
 
 func (e *Engine) sweepLoop(ctx context.Context) {
-	t := time.NewTicker(lapseEvery)
+	t := time.NewTimer(about(lapseEvery))
 	defer t.Stop()
-	pruned := time.Now()
+	prune := time.Now().Add(about(pruneEvery))
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
+		t.Reset(about(lapseEvery))
 		if err := e.commitLapsed(ctx, e.clock.Now()); err != nil && ctx.Err() == nil {
 			e.log.Error("lapsed heartbeats could not be made final; they are dead all the same", "error", err)
 		}
-		if time.Since(pruned) < pruneEvery {
+		if time.Now().Before(prune) {
 			continue
 		}
-		pruned = time.Now()
+		prune = time.Now().Add(about(pruneEvery))
 		if err := e.Prune(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("old records could not be removed", "error", err)
 		}
 	}
 }
+
+// about gives d, more or less by up to a fourth.
+func about(d time.Duration) time.Duration { return d - d/4 + rand.N(d/2) }
 
 // Prune removes what is past its retention: ended and long expired jobs, replaced
 // digests, request ids, audit events. What it removes is older than any token or

@@ -79,11 +79,12 @@ type DiffCount struct {
 // is dead stays dead, whatever the list brings back (PROTOCOL R7). Memberships and
 // entries on what is gone go with it.
 //
-// The engine's lock is held for one commit at a time, so other changes come between and
-// win. If one of them leaves the rest of the list without a valid place the
+// The engine's lock is held for one commit at a time, and each commit is guarded on the
+// Directory record, so other changes come between, at this PDP or another, and win; of two
+// synchronisations at once each leaves alone what the other has changed. If one of them leaves the rest of the list without a valid place the
 // synchronisation ends with KindConflict (SYNC_OVERTAKEN). However it ends, what is done
-// is done, and running it again goes on: with the same list and AsOf as long as this
-// process lives, otherwise with a list taken anew.
+// is done, and running it again goes on: with the same list and AsOf at this PDP as long as
+// the process lives, otherwise, also at another PDP, with a list taken anew.
 type Sync struct {
 	e    *Engine
 	by   Actor
@@ -101,7 +102,7 @@ type Sync struct {
 	chunk, moves int
 }
 
-// halfway is what a synchronisation that failed leaves for one with the same AsOf: which
+// halfway is what a synchronisation that failed leaves at its PDP for one with the same AsOf: which
 // commits were its own, so that they are not taken for younger changes.
 type halfway struct {
 	asOf authz.Revision
@@ -111,14 +112,23 @@ type halfway struct {
 // BeginSync starts a full synchronisation. Nothing is held and nothing has to be
 // closed if it is never finished.
 func (e *Engine) BeginSync(by Actor, opt SyncOptions) (*Sync, error) {
-	if head := e.view.Mark().Revision; opt.AsOf > head {
-		return nil, authz.Errorf(authz.KindInvalid, CodeSyncAhead,
-			"the list is said to be as of revision %d, and the newest is %d: is it for another PDP?", opt.AsOf, head)
+	if !e.shared { // else Finish looks, when it has what others have committed
+		if err := e.checkAsOf(opt.AsOf); err != nil {
+			return nil, err
+		}
 	}
 	if opt.MaxRecords <= 0 {
 		opt.MaxRecords = DefaultSyncRecords
 	}
 	return &Sync{e: e, by: by, opt: opt, chunk: chunkRecords, moves: maxMoves}, nil
+}
+
+func (e *Engine) checkAsOf(rev authz.Revision) error {
+	if head := e.view.Mark().Revision; rev > head {
+		return authz.Errorf(authz.KindInvalid, CodeSyncAhead,
+			"the list is said to be as of revision %d, and the newest is %d: is it for another history?", rev, head)
+	}
+	return nil
 }
 
 // Add stages one record: a Change that is no deletion. The order is free. Errors are
@@ -167,7 +177,9 @@ func (s *Sync) Finish(ctx context.Context) (Diff, error) {
 	if err := s.list.check(); err != nil {
 		return Diff{}, err
 	}
-	s.begin()
+	if err := s.begin(ctx); err != nil {
+		return Diff{}, err
+	}
 	if err := s.compare(ctx); err != nil || s.opt.ValidateOnly {
 		return s.diff, err
 	}
@@ -176,7 +188,15 @@ func (s *Sync) Finish(ctx context.Context) (Diff, error) {
 	return s.diff, err
 }
 
-func (s *Sync) begin() {
+// begin fixes what is older than the list: with several PDPs, all that any of them had
+// committed before Finish was called.
+func (s *Sync) begin(ctx context.Context) error {
+	if err := s.e.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := s.e.checkAsOf(s.opt.AsOf); err != nil {
+		return err
+	}
 	s.e.directory.Lock()
 	defer s.e.directory.Unlock()
 	s.base, s.own = s.opt.AsOf, map[authz.Revision]bool{}
@@ -186,6 +206,7 @@ func (s *Sync) begin() {
 	} else if s.e.halfway.asOf == s.base {
 		s.own = s.e.halfway.own
 	}
+	return nil
 }
 
 func (s *Sync) end(err error) {
@@ -226,7 +247,7 @@ func (s *Sync) commit(ctx context.Context, step string, stage func(*draft)) erro
 	defer s.e.directory.Unlock()
 	var d *draft
 	rev, err := s.e.commit(ctx, "sync_world", s.by, func() (state.Batch, error) {
-		d = s.e.newDraft()
+		d = s.e.newDraft(true)
 		d.quiet, d.trusted = true, true
 		stage(d)
 		if err := d.check(); err != nil {
@@ -239,6 +260,9 @@ func (s *Sync) commit(ctx context.Context, step string, stage func(*draft)) erro
 			return state.Batch{}, err
 		}
 		b := d.batch()
+		if len(b.Puts)+len(b.Deletes) > 0 {
+			d.appendTo(&b)
+		}
 		if d.changed > 0 {
 			b.Events = append(b.Events, s.e.event("sync_world", s.by, audit.Event{Count: uint64(d.changed), Detail: step}))
 		}
