@@ -2,7 +2,11 @@ package replica
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jobward/jobward/internal/lease"
@@ -12,49 +16,6 @@ import (
 
 // DefaultFence is F of R8 where [Options] does not say.
 const DefaultFence = 5 * time.Second
-
-// Local is what a Member asks its own PDP: package feed implements it.
-type Local interface {
-	// Applied is the newest revision of the view, all of it dispatched to the sidecars.
-	Applied() authz.Revision
-	// Settled is the newest revision up to which every receipt of this PDP is effective.
-	Settled() authz.Revision
-	// AwaitApplied waits until Applied is at least rev, or ctx ends.
-	AwaitApplied(ctx context.Context, rev authz.Revision) error
-	// CutAll ends the renewal of every generation there is (their leases run out, R2) and
-	// closes their streams.
-	CutAll()
-}
-
-// Want is what peers are to settle: one revision, or, with All, everything up to it.
-type Want struct {
-	Revision authz.Revision
-	All      bool
-}
-
-// Answer is what a peer says about a Want. One that is not Settled is pending; Applied says
-// how far it is.
-type Answer struct {
-	Want
-	Settled                bool
-	Acked, Lapsed, Pending int
-	Applied                authz.Revision
-}
-
-// Peer is a connection to one other incarnation.
-type Peer interface {
-	// Settle asks, and calls each with every answer until one is settled, ctx ends, or the
-	// connection is lost: then it gives an error. A peer that may not answer (fenced, not
-	// caught up, another incarnation than the one dialled) gives an error and not "pending".
-	// A pending peer answers again at least every Fence/4 of the one dialled.
-	Settle(ctx context.Context, w Want, each func(Answer)) error
-	Close() error
-}
-
-// Dialer connects to peers. It does not wait for a connection to stand.
-type Dialer interface {
-	Dial(r state.Registration) (Peer, error)
-}
 
 // Options are what a Member is made of.
 type Options struct {
@@ -69,43 +30,207 @@ type Options struct {
 	// Now is a clock that counts while the machine sleeps (R11), the same as the feed's.
 	Now func() lease.Instant
 	// Draw gives incarnations; nil takes random ones.
-	Draw   func() state.Incarnation
-	Logger *slog.Logger
+	Draw func() state.Incarnation
+	// OnChange, where set, is told when this PDP begins or ceases to serve; why is nil when
+	// it begins. It is called from a goroutine of the Member, one call at a time.
+	OnChange func(why error)
+	Logger   *slog.Logger
 	// Fault plants a bug, for tests.
 	Fault Fault
 }
 
-// Outcome is how one incarnation stands on a receipt.
-type Outcome uint8
+// Member is one PDP of several. It is safe for concurrent use.
+type Member struct {
+	opt Options
+	log *slog.Logger
 
-// The outcomes.
-const (
-	// Pending has not settled it yet.
-	Pending Outcome = iota
-	// Settled has, as it says itself or as its registration says.
-	Settled
-	// Fenced was, or had departed, and is being waited out; Gone has been waited out.
-	Fenced
-	Gone
-)
+	// until is when this PDP may not answer any more, as an Instant. It is what the hot path
+	// looks at.
+	until atomic.Int64
 
-// Standing is one other incarnation on a receipt.
-type Standing struct {
-	Incarnation state.Incarnation
-	Name        string
-	Outcome     Outcome
-	// Acked, Lapsed and Pending count its sidecars, as it says.
-	Acked, Lapsed, Pending int
+	attached chan struct{} // closed by Attach
+	local    Local         // set by Attach
+	served   chan struct{} // closed when it may serve for the first time
+	calls    caller        // of OnChange
+
+	ctx  context.Context // ends with Stop
+	stop context.CancelFunc
+	runs sync.WaitGroup
+
+	lists lister
+
+	mu      sync.Mutex
+	reg     state.Registration // as it was last sent
+	joined  bool               // reg stands, as far as is known
+	serving bool               // as OnChange was told
+	cause   error              // why it does not serve
+	peers   map[state.Incarnation]*contact
+	sights  map[state.Incarnation]sight         // of live registrations of others
+	gone    map[state.Incarnation]lease.Instant // when departed ones were first seen
+	stats   Stats
 }
 
-// Receipt is what the peers have come to.
-type Receipt struct {
-	// Effective: every incarnation that was listed after the call has settled or is gone.
-	Effective bool
-	Standings []Standing
-	// Bound is the longest that it can take from the call on, while etcd has a quorum.
-	Bound time.Duration
+// sight is a registration as it was first seen with this version.
+type sight struct {
+	version uint64
+	since   lease.Instant
 }
 
-// Fault is a bug that tests plant. Zero is none.
-type Fault uint8
+// New makes a Member that has not joined.
+func New(opt Options) *Member {
+	if opt.Now == nil || opt.Registry == nil || opt.Dialer == nil {
+		panic("replica: Options.Now, Registry and Dialer must be set")
+	}
+	if opt.Fence == 0 {
+		opt.Fence = DefaultFence
+	}
+	if opt.Term == 0 {
+		opt.Term = lease.DefaultTerm
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Draw == nil {
+		opt.Draw = func() (id state.Incarnation) {
+			rand.Read(id[:])
+			return id
+		}
+	}
+	m := &Member{
+		opt: opt, log: opt.Logger, attached: make(chan struct{}), served: make(chan struct{}), cause: errNotJoined(),
+		peers: map[state.Incarnation]*contact{}, sights: map[state.Incarnation]sight{}, gone: map[state.Incarnation]lease.Instant{},
+	}
+	m.lists.read = m.readList
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	if opt.Local != nil {
+		m.Attach(opt.Local)
+	}
+	return m
+}
+
+// Attach gives the Member its own PDP. Before that nothing may be answered. It is called
+// once, and not when Options.Local was set.
+func (m *Member) Attach(l Local) {
+	m.local = l
+	close(m.attached)
+}
+
+// Serving reports whether this PDP may answer a check, grant a lease or renew one at now,
+// which is read from Options.Now in the very call that answers (M1). It takes no lock.
+func (m *Member) Serving(now lease.Instant) bool { return int64(now) < m.until.Load() }
+
+// Why tells why this PDP does not serve at now: KindUnavailable (FENCED). It is nil when it does.
+func (m *Member) Why(now lease.Instant) error {
+	if m.Serving(now) {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cause != nil {
+		return m.cause
+	}
+	return errSilent()
+}
+
+// Incarnation gives the name of this life of the PDP; it changes when it was fenced.
+func (m *Member) Incarnation() state.Incarnation {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reg.Incarnation
+}
+
+// Ready waits until this PDP may serve for the first time, or until ctx ends.
+func (m *Member) Ready(ctx context.Context) error {
+	select {
+	case <-m.served:
+		return nil
+	case <-m.ctx.Done():
+		return errNotJoined()
+	case <-ctx.Done():
+		return errors.Join(context.Cause(ctx), m.Why(m.opt.Now()))
+	}
+}
+
+// retryPause is the time between two tries of what the store refused or did not answer.
+const retryPause = 50 * time.Millisecond
+
+// Join registers this PDP, before its view is loaded (M4). It tries until ctx ends, and
+// keeps the registration from then on until Stop.
+func (m *Member) Join(ctx context.Context) error {
+	for told := (time.Time{}); ; {
+		err := m.join(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if time.Since(told) > 5*time.Second {
+			told = time.Now()
+			m.log.Warn("this PDP cannot register; trying again", "error", err)
+		}
+		if !pause(ctx, retryPause) {
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+	m.calls.begin(&m.runs, m.opt.OnChange)
+	m.runs.Go(m.renewLoop)
+	return nil
+}
+
+// join registers a new incarnation. Of a try whose answer was lost nothing is known, so each
+// try has a name of its own; one that stands without an owner is fenced by housekeeping.
+func (m *Member) join(ctx context.Context) error {
+	reg := state.Registration{
+		Incarnation: m.opt.Draw(), Name: m.opt.Name, Address: m.opt.Address, Term: m.opt.Term, Fence: m.opt.Fence, Version: 1,
+	}
+	if m.opt.Fault == FaultResumes && m.reg.Incarnation != (state.Incarnation{}) {
+		reg.Incarnation, reg.Version = m.reg.Incarnation, m.reg.Version+1
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.opt.Fence/3)
+	defer cancel()
+	sent := m.opt.Now()
+	head, err := m.opt.Registry.Join(ctx, reg)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.reg, m.joined = reg, true
+	m.stats.Joined++
+	m.mu.Unlock()
+	m.log.Info("registered", "replica", m.opt.Name, "incarnation", short(reg.Incarnation), "address", m.opt.Address, "head", head)
+	m.extend(reg.Incarnation, sent, head)
+	return nil
+}
+
+// short is an incarnation for people.
+func short(id state.Incarnation) string { return hexOf(id[:4]) }
+
+// pause waits; it is false when ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// CodeNotReplicated is that of what only PDPs on a shared store can do.
+const CodeNotReplicated = "NOT_REPLICATED"
+
+func errNotJoined() error {
+	return authz.Errorf(authz.KindUnavailable, state.CodeFenced, "this policy decision point is not registered with the store yet, and may not answer: ask another")
+}
+
+func errSilent() error {
+	return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
+		"this policy decision point could not renew its registration in the store, or has not caught up with it, and may not answer until it has: ask another")
+}
+
+func errFenced() error {
+	return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
+		"the other policy decision points have taken this one for gone, as nothing was heard of it; it may not answer until it has joined again: ask another")
+}

@@ -1,0 +1,28 @@
+package replica
+
+// Fault is a bug that tests plant, to see that they catch it. The zero Fault is none, and
+// what the programs use.
+type Fault uint8
+
+// The faults.
+const (
+	NoFault Fault = iota
+	// FaultFenceWaitOnly waits for the fence of a peer and not for the leases that it may
+	// have granted until then (R8, "F only").
+	FaultFenceWaitOnly
+	// FaultForgetsDeparted does not count departed incarnations (R8).
+	FaultForgetsDeparted
+	// FaultServesOn answers on after it was fenced (M3).
+	FaultServesOn
+	// FaultResumes comes back under the name that was fenced (M3).
+	FaultResumes
+	// FaultListOld takes the list that was read for an earlier receipt (M5).
+	FaultListOld
+	// FaultPendingForever counts every answer of a peer, also that it still waits for a
+	// revision which it has not applied (M8).
+	FaultPendingForever
+	// FaultHeadIgnored serves after a renewal whatever the view has reached (M2).
+	FaultHeadIgnored
+	// FaultKeepsLeases does not cut its generations when it was fenced (M3).
+	FaultKeepsLeases
+)

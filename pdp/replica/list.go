@@ -1,0 +1,179 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/state"
+)
+
+// lister reads the list for many at a time: who comes while a read is under way shares the
+// next one, never that one, which may be older than the caller's change (M5).
+type lister struct {
+	read func() (state.Registrations, error)
+
+	mu   sync.Mutex
+	busy bool
+	next *listing
+	last *listing // for a planted bug
+}
+
+// listing is one read.
+type listing struct {
+	done chan struct{}
+	list state.Registrations
+	err  error
+}
+
+// get reads the list after the call began.
+func (l *lister) get(ctx context.Context) (state.Registrations, error) {
+	l.mu.Lock()
+	if l.next == nil {
+		l.next = &listing{done: make(chan struct{})}
+	}
+	mine := l.next
+	if !l.busy {
+		l.busy = true
+		go l.run()
+	}
+	l.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.list, mine.err
+	case <-ctx.Done():
+		return state.Registrations{}, context.Cause(ctx)
+	}
+}
+
+func (l *lister) run() {
+	for {
+		l.mu.Lock()
+		this := l.next
+		if l.next = nil; this == nil {
+			l.busy = false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		this.list, this.err = l.read()
+		close(this.done)
+		l.mu.Lock()
+		l.last = this
+		l.mu.Unlock()
+	}
+}
+
+// readList reads the list once, and notes when what is in it was first seen: after the
+// answer was there, which is the later moment.
+func (m *Member) readList() (state.Registrations, error) {
+	ctx, cancel := context.WithTimeout(m.ctx, m.opt.Fence/3)
+	defer cancel()
+	list, err := m.opt.Registry.List(ctx)
+	if err != nil {
+		return list, err
+	}
+	now := m.opt.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stats.Lists++
+	m.stats.Live, m.stats.Departed = len(list.Live), len(list.Departed)
+	sights := make(map[state.Incarnation]sight, len(list.Live))
+	for _, r := range list.Live {
+		if r.Incarnation == m.reg.Incarnation {
+			continue
+		}
+		s, ok := m.sights[r.Incarnation]
+		if !ok || s.version != r.Version {
+			s = sight{r.Version, now}
+		}
+		sights[r.Incarnation] = s
+	}
+	m.sights = sights
+	gone := make(map[state.Incarnation]lease.Instant, len(list.Departed))
+	for _, d := range list.Departed {
+		since, ok := m.gone[d.Incarnation]
+		if !ok {
+			since = now
+		}
+		gone[d.Incarnation] = since
+	}
+	m.gone = gone
+	for id, c := range m.peers {
+		if _, live := sights[id]; !live {
+			delete(m.peers, id)
+			c.close()
+		}
+	}
+	return list, nil
+}
+
+// over is when nothing of a departed incarnation can be believed any more (M7).
+func over(since lease.Instant, d state.Departed) lease.Instant {
+	return since.Add(lease.GrantorTerm(d.Fence) - lease.Margin).Add(lease.GrantorTerm(d.Term))
+}
+
+// keepHouse fences registrations that nobody renews and forgets what was waited out, so that
+// the next receipt has not to.
+func (m *Member) keepHouse() {
+	list, err := m.lists.get(m.ctx)
+	if err != nil {
+		return
+	}
+	now := m.opt.Now()
+	for _, r := range list.Live {
+		m.mu.Lock()
+		s, other := m.sights[r.Incarnation]
+		m.mu.Unlock()
+		if other && s.version == r.Version && now.Sub(s.since) > r.Fence+m.opt.Fence {
+			m.fence(r)
+		}
+	}
+	for _, d := range list.Departed {
+		m.mu.Lock()
+		since, known := m.gone[d.Incarnation]
+		m.mu.Unlock()
+		if !known || now < over(since, d) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(m.ctx, m.opt.Fence/3)
+		if err := m.opt.Registry.Forget(ctx, d.Incarnation); err == nil {
+			m.log.Info("the leases of a departed PDP are over", "replica", d.Name, "incarnation", short(d.Incarnation))
+		}
+		cancel()
+	}
+}
+
+// fence takes a registration for gone. It fails when that was renewed meanwhile.
+func (m *Member) fence(r state.Registration) bool {
+	ctx, cancel := context.WithTimeout(m.ctx, m.opt.Fence/3)
+	defer cancel()
+	err := m.opt.Registry.Fence(ctx, r)
+	if err != nil {
+		if codeOf(err) != state.CodeNotTheSame && m.ctx.Err() == nil {
+			m.log.Warn("a PDP that says nothing could not be fenced", "replica", r.Name, "error", err)
+		}
+		return false
+	}
+	m.mu.Lock()
+	m.stats.Fences++
+	m.mu.Unlock()
+	m.log.Warn("a PDP that says nothing was fenced; the leases that it may have granted are waited for", "replica", r.Name, "incarnation", short(r.Incarnation))
+	return true
+}
+
+// Registrations reads the list, and gives the name of this PDP's own incarnation.
+func (m *Member) Registrations(ctx context.Context) (list state.Registrations, self state.Incarnation, err error) {
+	list, err = m.lists.get(ctx)
+	return list, m.Incarnation(), err
+}
+
+func codeOf(err error) string {
+	var e *authz.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}

@@ -1,0 +1,409 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/pdp/authz"
+	"github.com/jobward/jobward/pdp/state"
+	"github.com/jobward/jobward/pdp/state/memstore"
+)
+
+// The tests' term and fence.
+const (
+	term  = 2 * time.Second
+	fence = time.Second
+)
+
+// world is several PDPs on one history, each with one sidecar, in a bubble of virtual time.
+type world struct {
+	t       *testing.T
+	cluster *memstore.Cluster
+	rnd     *rand.Rand
+	nodes   []*node
+	fault   Fault
+	deaf    bool // a peer says that it has settled what its sidecar has not (a bug of the peer)
+
+	mu        sync.Mutex
+	effective authz.Revision // the newest whose receipt was effective
+	wrong     []string
+	receipts  int
+	longest   time.Duration
+	apart     map[[2]*node]bool // who cannot call whom
+}
+
+func newWorld(t *testing.T, seed uint64, n int, fault Fault) *world {
+	w := &world{t: t, cluster: memstore.NewCluster(memstore.Options{Timeout: 50 * time.Millisecond}), rnd: rand.New(rand.NewPCG(seed, 0)), fault: fault, apart: map[[2]*node]bool{}}
+	for i := range n {
+		w.nodes = append(w.nodes, w.start(fmt.Sprint("n", i)))
+	}
+	return w
+}
+
+func (w *world) complain(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
+}
+
+// node is one PDP: its Member, its view, which is a revision, and its sidecar.
+type node struct {
+	w      *world
+	name   string
+	h      *memstore.Handle
+	m      *Member
+	rate   float64
+	origin time.Time
+
+	mu      sync.Mutex
+	applied authz.Revision
+	stuck   bool          // the watch brings nothing
+	cut     bool          // the store cannot be reached
+	resume  chan struct{} // not nil: the process stands still
+	frozen  lease.Instant
+	dead    bool
+	since   lease.Instant // when the side came to owe an ack
+	side    *side
+}
+
+// side is a sidecar: it believes what it knows until its lease ends. The grantor's half of
+// the lease is the node's.
+type side struct {
+	knows authz.Revision
+	until time.Time // by its own clock, which is slow
+	ends  lease.Instant
+	cut   bool
+	shut  bool // it cannot be reached
+}
+
+// start starts a PDP as R8 says: registered, then loaded, then serving.
+func (w *world) start(name string) *node {
+	n := &node{w: w, name: name, h: w.cluster.Open(), origin: time.Now(), rate: 1 + (w.rnd.Float64()-0.5)/100, side: &side{cut: true}}
+	n.m = New(Options{
+		Registry: &slow{n, n.h.Registry()}, Dialer: dialer{n}, Name: name, Address: name, Term: term, Fence: fence, Now: n.now, Fault: w.fault,
+		Draw: func() (id state.Incarnation) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for i := range id {
+				id[i] = byte(w.rnd.IntN(256))
+			}
+			return id
+		},
+	})
+	if err := n.m.Join(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := n.h.Attach(w.t.Context(), n); err != nil {
+		w.t.Fatal(err)
+	}
+	n.m.Attach(n)
+	return n
+}
+
+// now is the node's clock, which stands while the process does and jumps afterwards.
+func (n *node) now() lease.Instant {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.resume != nil {
+		return n.frozen
+	}
+	return n.clock()
+}
+
+func (n *node) clock() lease.Instant {
+	return lease.Instant(float64(time.Since(n.origin))*n.rate) + lease.Instant(time.Hour)
+}
+
+func (n *node) pause() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.resume == nil {
+		n.frozen, n.resume = n.clock(), make(chan struct{})
+	}
+}
+
+func (n *node) goOn() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.resume != nil {
+		close(n.resume)
+		n.resume = nil
+	}
+}
+
+// runs waits while the process stands still.
+func (n *node) runs(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		c := n.resume
+		n.mu.Unlock()
+		if c == nil {
+			return ctx.Err()
+		}
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// The sink.
+
+func (n *node) Reset()                             {}
+func (n *node) Load(state.Record, authz.Revision)  {}
+func (n *node) Loaded(m state.Mark, _ authz.Stamp) { n.apply(m.Revision) }
+func (n *node) Apply(changes []state.Change)       { n.apply(changes[len(changes)-1].Revision) }
+func (n *node) setStuck(yes bool)                  { n.mu.Lock(); n.stuck = yes; n.mu.Unlock() }
+func (n *node) apply(rev authz.Revision) {
+	n.runs(context.Background())
+	for n.isStuck() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	now := n.now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.side.knows >= n.applied {
+		n.since = now
+	}
+	n.applied = max(n.applied, rev)
+}
+
+func (n *node) setCut(yes bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = yes
+}
+
+func (n *node) isStuck() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return (n.stuck || n.cut) && !n.dead
+}
+
+// Local.
+
+func (n *node) Applied() authz.Revision {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.applied
+}
+
+func (n *node) Settled() authz.Revision {
+	now := n.now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now >= n.side.ends {
+		return n.applied // its lease is over
+	}
+	return min(n.side.knows, n.applied)
+}
+
+func (n *node) AwaitApplied(ctx context.Context, rev authz.Revision) error {
+	for n.Applied() < rev {
+		if !pause(ctx, 2*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (n *node) CutAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.side.cut = true
+}
+
+// tend is what the sidecar and its PDP do from time to time: a hello, an ack with a renewal,
+// or a renewal alone while the ack is late, which is granted for less than a term (L10).
+func (n *node) tend(late bool) {
+	now := n.now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.side
+	if n.resume != nil || n.dead || s.shut || !n.m.Serving(now) {
+		return
+	}
+	switch {
+	case s.cut, now >= s.ends: // a hello: grants and invalidations are one queue
+		s.knows, s.cut = n.applied, false
+	case !late:
+		s.knows = n.applied
+	case s.knows < n.applied && now.Sub(n.since) > term:
+		return
+	}
+	s.until = time.Now().Add(lease.HolderTerm(term))
+	s.ends = now.Add(lease.GrantorTerm(term))
+}
+
+// look is what anybody could see now.
+func (n *node) look() {
+	w := n.w
+	w.mu.Lock()
+	eff := w.effective
+	w.mu.Unlock()
+	now := n.now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if time.Now().Before(n.side.until) && n.side.knows < eff {
+		w.complain("the sidecar of %s believes revision %d, and %d is effective", n.name, n.side.knows, eff)
+	}
+	if n.resume == nil && !n.dead && n.m.Serving(now) && n.applied < eff {
+		w.complain("%s answers from revision %d, and %d is effective", n.name, n.applied, eff)
+	}
+}
+
+// slow is a registry whose answers do not reach a process that stands still.
+type slow struct {
+	n *node
+	state.Registry
+}
+
+// reach waits while the process stands still, and fails when the store is out of reach.
+func (s *slow) reach() error {
+	s.n.runs(context.Background())
+	s.n.mu.Lock()
+	cut := s.n.cut
+	s.n.mu.Unlock()
+	if !cut {
+		return nil
+	}
+	time.Sleep(50 * time.Millisecond)
+	return errors.New("the store cannot be reached")
+}
+
+func (s *slow) Join(ctx context.Context, r state.Registration) (head authz.Revision, err error) {
+	if err := s.reach(); err != nil {
+		return 0, err
+	}
+	head, err = s.Registry.Join(ctx, r)
+	s.n.runs(context.Background())
+	return head, err
+}
+
+func (s *slow) Fence(ctx context.Context, r state.Registration) error {
+	if err := s.reach(); err != nil {
+		return err
+	}
+	return s.Registry.Fence(ctx, r)
+}
+
+func (s *slow) Renew(ctx context.Context, r state.Registration) (head authz.Revision, err error) {
+	if err := s.reach(); err != nil {
+		return 0, err
+	}
+	head, err = s.Registry.Renew(ctx, r)
+	s.n.runs(context.Background())
+	return head, errors.Join(err, s.reach()) // the answer may be lost
+}
+
+func (s *slow) List(ctx context.Context) (state.Registrations, error) {
+	if err := s.reach(); err != nil {
+		return state.Registrations{}, err
+	}
+	l, err := s.Registry.List(ctx)
+	s.n.runs(context.Background())
+	return l, err
+}
+
+// dialer calls nodes by name.
+type dialer struct{ from *node }
+
+func (d dialer) Dial(r state.Registration) (Peer, error) { return &link{d.from, r}, nil }
+
+type link struct {
+	from *node
+	to   state.Registration
+}
+
+func (l *link) Close() error { return nil }
+
+func (l *link) Settle(ctx context.Context, want Want, each func(Answer)) error {
+	w := l.from.w
+	for {
+		var n *node
+		w.mu.Lock()
+		for _, o := range w.nodes {
+			if o.name == l.to.Name && o.m.Incarnation() == l.to.Incarnation {
+				n = o
+			}
+		}
+		apart := n == nil || w.apart[[2]*node{l.from, n}]
+		w.mu.Unlock()
+		if apart {
+			return errors.New("unreachable")
+		}
+		if err := n.runs(ctx); err != nil {
+			return err
+		}
+		if !n.m.Serving(n.now()) {
+			return errFenced()
+		}
+		a := Answer{Want: want, Applied: n.Applied(), Settled: n.Settled() >= want.Revision || w.deaf && n.Applied() >= want.Revision}
+		each(a)
+		if a.Settled {
+			return nil
+		}
+		if !pause(ctx, 20*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// commit makes a change at a node and waits for the receipt.
+func (w *world) commit(n *node) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	n.mu.Lock()
+	out := n.cut || n.dead || n.resume != nil
+	n.mu.Unlock()
+	if out {
+		return
+	}
+	rev, err := n.h.Commit(ctx, state.Batch{Puts: []state.Record{&state.Runner{ID: n.name, Beat: authz.Stamp(time.Now().UnixNano())}}})
+	if err != nil {
+		return
+	}
+	began := time.Now()
+	r := n.m.Settle(ctx, []Want{{Revision: rev}}, nil)
+	if !r.Effective {
+		return
+	}
+	for n.Settled() < rev {
+		if !pause(ctx, time.Millisecond) {
+			return
+		}
+	}
+	if n.runs(ctx) != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.effective = max(w.effective, rev)
+	w.receipts++
+	w.longest = max(w.longest, time.Since(began))
+}
+
+// stop ends all.
+func (w *world) stop() {
+	for _, n := range w.nodes {
+		n.end()
+	}
+}
+
+func (n *node) end() {
+	n.goOn()
+	n.mu.Lock()
+	n.dead, n.stuck, n.cut = true, false, false
+	n.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	n.m.Stop(ctx, false) // as a process that was killed: it says nothing
+	n.h.Close()
+}
