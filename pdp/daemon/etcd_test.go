@@ -131,6 +131,82 @@ func TestEtcdTLS(t *testing.T) {
 	}
 }
 
+// withPassword makes etcd ask for passwords. The user pdp has the prefix, other has nothing.
+func withPassword(t *testing.T, raw *clientv3.Client) {
+	t.Helper()
+	ctx := t.Context()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(raw.UserAdd(ctx, "root", "root"))
+	must(raw.UserGrantRole(ctx, "root", "root"))
+	must(raw.RoleAdd(ctx, "pdp"))
+	must(raw.RoleGrantPermission(ctx, "pdp", "/jobward/", clientv3.GetPrefixRangeEnd("/jobward/"), clientv3.PermissionType(clientv3.PermReadWrite)))
+	must(raw.UserAdd(ctx, "pdp", "a long one"))
+	must(raw.UserGrantRole(ctx, "pdp", "pdp"))
+	must(raw.UserAdd(ctx, "other", "a long one"))
+	must(raw.AuthEnable(ctx))
+}
+
+// TestEtcdPassword calls an etcd that asks for a password: with a good one, with a wrong one, without, and with a user who may not.
+func TestEtcdPassword(t *testing.T) {
+	c, store := cluster1(t)
+	raw, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	withPassword(t, raw)
+	dir := t.TempDir()
+	good, bad := files.Write(t, filepath.Join(dir, "good"), "a long one\n", 0o600), files.Write(t, filepath.Join(dir, "bad"), "another\n", 0o600)
+	for _, q := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--etcd-username=pdp", "--etcd-password-file=" + good}, settings.ExitRefused, "there is no store below"},
+		{[]string{"--etcd-username=pdp", "--etcd-password-file=" + bad}, settings.ExitFailed, "etcd does not let this PDP read and write"},
+		{[]string{"--etcd-username=other", "--etcd-password-file=" + good}, settings.ExitFailed, "etcd does not let this PDP read and write"},
+		{nil, settings.ExitFailed, "etcd does not let this PDP read and write"},
+	} {
+		if code, out, errs := pdp(nil, append([]string{"fsck", store}, q.args...)...); code != q.code || !strings.Contains(errs, q.want) || strings.Contains(out+errs, "a long one") {
+			t.Errorf("%q: code %d, said %s%s, want %q", q.args, code, out, errs, q.want)
+		}
+	}
+}
+
+// TestEtcdRole: readwrite on the prefix is all that a store needs, also to see how full etcd is.
+func TestEtcdRole(t *testing.T) {
+	c, _ := cluster1(t)
+	raw, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	withPassword(t, raw)
+	s, err := etcdstore.Open(t.Context(), etcdstore.Options{Endpoints: c.Endpoints, Prefix: "/jobward", Username: "pdp", Password: "a long one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Attach(t.Context(), &census{changed: map[state.Key]authz.Revision{}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), state.Batch{Puts: []state.Record{&state.User{ID: 1}}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Registry().Join(t.Context(), state.Registration{Incarnation: state.Incarnation{1}, Name: "a", Address: "a:1", Term: time.Second, Fence: time.Second, Version: 1}); err != nil {
+		t.Error(err)
+	}
+	if err := s.History(t.Context(), 0, func(state.Change) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	eventually(t, func() bool { return s.Stats().Size.Load() > 0 && s.Stats().Quota.Load() > 0 }, func() string { return "nobody says how full etcd is" })
+}
+
 // TestWaitForEtcd stops a PDP that waits for a cluster which is not there: it says what it waits for, and ends at once and in order.
 func TestWaitForEtcd(t *testing.T) {
 	c, store := cluster1(t)
