@@ -46,6 +46,9 @@ func (f *Feed) Quiet() time.Duration {
 // Term gives the term of leases.
 func (f *Feed) Term() time.Duration { return f.opt.Term }
 
+// Stopped is closed when the Feed has stopped.
+func (f *Feed) Stopped() <-chan struct{} { return f.done }
+
 // Head gives the newest mark dispatched. It is not sealed.
 func (f *Feed) Head() lease.Mark {
 	f.mu.Lock()

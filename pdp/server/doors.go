@@ -40,7 +40,7 @@ func (d *door) short() string { return d.method[strings.LastIndexByte(d.method, 
 
 // doors is the table of who may call what.
 func doors() []*door {
-	return slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), watchDoors(), otherDoors())
+	return slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), watchDoors(), peerDoors(), otherDoors())
 }
 
 // only gives the roles named, and admin.
@@ -169,6 +169,16 @@ func watchDoors() []*door {
 			why: "it tells what caches there are, and how busy"},
 		{method: jobwardv1.WatchService_Tail_FullMethodName, roles: only(),
 			why: "it tells who asks and changes what"},
+	}
+}
+
+// peerDoors are those of PeerService.
+func peerDoors() []*door {
+	return []*door{
+		{method: jobwardv1.PeerService_Settle_FullMethodName, roles: only(identity.Peer),
+			why: "the other policy decision points ask on behalf of receipts"},
+		{method: jobwardv1.PeerService_ListReplicas_FullMethodName, roles: only(),
+			why: "it tells what policy decision points there are, and where"},
 	}
 }
 

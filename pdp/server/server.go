@@ -26,6 +26,7 @@ import (
 	"github.com/jobward/jobward/internal/token"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
+	"github.com/jobward/jobward/pdp/replica"
 )
 
 // Defaults of [Options].
@@ -46,6 +47,12 @@ type Options struct {
 	// MaxInterest is how many keys of a sidecar's carried entries are taken; the same as
 	// the feed's. Zero takes lease.DefaultMaxInterest.
 	MaxInterest int
+	// Replica is this PDP as one of several on a store; nil where it is the only one, and
+	// PeerService answers that with NOT_REPLICATED. Now is the clock that it goes by, and
+	// Fence its F of R8; zero takes replica.DefaultFence.
+	Replica Replica
+	Now     func() lease.Instant
+	Fence   time.Duration
 	// Canary measures how long a dead token lives at the sidecars, see [Canary].
 	Canary Canary
 	// Tokens knows a job token by looking; the same as the engine's.
@@ -113,6 +120,10 @@ func New(opt Options) (*Server, error) {
 	if opt.Engine == nil || opt.Tokens == nil || opt.Callers == nil {
 		return nil, errors.New("server: engine, tokens and callers are needed")
 	}
+	if opt.Replica != nil && opt.Now == nil {
+		return nil, errors.New("server: the replica's clock is needed")
+	}
+	opt.Fence = cmp.Or(opt.Fence, replica.DefaultFence)
 	opt.MaxMessage = cmp.Or(opt.MaxMessage, DefaultMaxMessage)
 	opt.MaxUnknown = cmp.Or(opt.MaxUnknown, DefaultMaxUnknown)
 	opt.MaxInterest = cmp.Or(opt.MaxInterest, lease.DefaultMaxInterest)
@@ -190,6 +201,7 @@ func (s *Server) Register(g *grpc.Server) {
 	jobwardv1.RegisterDirectoryServiceServer(r, &directoryService{s: s})
 	jobwardv1.RegisterAuditServiceServer(r, &auditService{s: s})
 	jobwardv1.RegisterWatchServiceServer(r, &watchService{s: s})
+	jobwardv1.RegisterPeerServiceServer(r, &peerService{s: s})
 	if s.opt.Reflection {
 		reflection.Register(g)
 	}
