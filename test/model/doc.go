@@ -60,15 +60,58 @@
 // A state is remembered by 64 bits of a hash. The chance that one of n states was
 // taken for another and not gone on from is about n²/2⁶⁵.
 //
+// # Several replicas
+//
+// A cluster is a world of two replicas on one history, and one or two holders. Grantors
+// and holders are the real machines again. What R8 asks of a replica is a small machine of
+// its own here, in cluster_member.go and cluster_revoker.go, as package pdp/replica has
+// goroutines: a registry of plain records; a replica that joins, loads its view and serves;
+// puts that are sent, stored and answered at three moments; a revoker that commits, lists,
+// hears from its peers, fences, and waits out who has departed. A pause is that nothing
+// happens to a replica. Replicas lag as far as they like, are killed, start again, stop, are
+// fenced and join again; holders open generations at either, with or without what they
+// have.
+//
+// What must hold is P1 over all of them: also no replica may answer a check at a revision
+// before one whose receipt was effective when the check began, whether it is asked now or
+// was asked while it could not answer. A holder gives no answer older than what it has
+// applied (L13, R14). In worlds that are timed everybody who waits for a receipt does at
+// once what it may, others do what they like, and the receipt has to be effective within
+// 2F + T and the margins; in those that are not, anybody may be fenced at any time, which
+// is more than the rule allows.
+//
+// Three rules are sharper than R8 has them, as the bound or P1 does not hold otherwise
+// (PendingOnce, PendingApplied, Progress and JudgedBefore of TestClusterFaults):
+//
+//   - A peer that has not applied the revision F after it was listed is fenced, whatever it
+//     has said or settled until then.
+//   - From one that is known to have applied it, T(1+ρ)+m are waited for, and nothing
+//     else, whatever becomes of its registration: what it has granted before it applied
+//     the revision is over, and what it granted later came after the invalidation.
+//   - Whether a replica may answer is tested after the check began and before the view is
+//     read that it is judged by (or, when it answers, that what it was judged at has reached
+//     the head that the put in force has read). A test of the clock at the end is not
+//     enough: a question judged at an old view, while nothing might be answered, would
+//     leave as soon as the replica has joined again.
+//
+// And two are not needed for P1. That a replica serves only when its view has reached the
+// head read by the put in force makes who lags fall silent by itself: so a revoker may
+// simply wait F(1+ρ)+T(1+ρ)+m from the list on for whoever has not settled, fenced or not,
+// which is a bound without the second F (the worlds where nobody is fenced). Fencing is
+// for those receipts that come later, which would wait for the dead as long again. And
+// generations need not be cut when a replica joins again (TestClusterRulesThatNeedTwo).
+//
 // # What is not in it
 //
-// One PDP at a time: replicas (R8) are another matter. One epoch: restores are in the
-// tests of package lease. Buckets, bounds of memory, and how a shell (package feed or
-// pep) may misuse a machine: they are in those packages, and the walks go through worlds
-// that are larger, at random.
+// One epoch: restores are in the tests of package lease. Of several replicas: the version
+// that fences are guarded on (a fence is one step with the list that it stands on), puts that
+// are stored after a later one was sent, and more than two replicas. Buckets, bounds of
+// memory, and how a shell (package feed or pep) may misuse a machine: they are in those
+// packages, and the walks go through worlds that are larger, at random.
 //
 //	go test ./test/model                        the small worlds, the planted bugs, walks
 //	go test ./test/model -run Faults -v         the shortest story to each planted bug
+//	go test ./test/model -run TestClusters -v   the worlds of several replicas
 //	go test ./test/model -run Whole -timeout 0 -whole      the large ones: hours
 //	go test ./test/model -run Walks -walks 100000 -timeout 0
 package model

@@ -20,7 +20,7 @@ func newNamer() *namer { return &namer{seed: maphash.MakeSeed()} }
 
 // name gives 64 bits of a hash. That two of ten million states have the same by chance,
 // so that one of them is not explored, has a probability below one in 300,000.
-func (n *namer) name(w *world) uint64 {
+func (w *world) name(n *namer) uint64 {
 	n.buf[0] = n.append(n.buf[0][:0], w, [maxHolders]int{0, 1})
 	if w.cfg.Holders < 2 {
 		return maphash.Bytes(n.seed, n.buf[0])

@@ -13,18 +13,32 @@ type Result struct {
 	Story []string
 }
 
+// state is one of a kind of worlds.
+type state[W any] interface {
+	comparable
+	steps(out []step) []step    // what may happen next
+	take(d *drawn, s step) W    // the state after a step, the zero W when it is the same
+	name(n *namer) uint64       // see namer
+	failed() string             // what does not hold, or nothing
+	tell(steps []step) []string // from this state on
+}
+
 // Explore looks at every state of a world, up to so many, by going on from the newest
 // one found. It needs memory for the names of the states only. progress, where not nil,
 // is told from time to time how far it is.
 func Explore(cfg *Config, most int, progress func(Result)) Result {
-	d, n := &drawn{}, newNamer()
+	d := &drawn{}
+	return explore(begin(cfg, d), d, most, progress)
+}
+
+func explore[W state[W]](first W, d *drawn, most int, progress func(Result)) Result {
 	type place struct {
-		w     *world
+		w     W
 		steps []step
 	}
-	seen := &set{}
-	first := begin(cfg, d)
-	seen.add(n.name(first))
+	var same W
+	seen, n := &set{}, newNamer()
+	seen.add(first.name(n))
 	way := []place{{first, first.steps(nil)}}
 	r := Result{States: 1, Complete: true}
 	for len(way) > 0 {
@@ -36,11 +50,11 @@ func Explore(cfg *Config, most int, progress func(Result)) Result {
 		s := top.steps[len(top.steps)-1]
 		top.steps = top.steps[:len(top.steps)-1]
 		next := top.w.take(d, s)
-		if next == nil {
+		if next == same {
 			continue
 		}
 		r.Steps++
-		if !seen.add(n.name(next)) {
+		if !seen.add(next.name(n)) {
 			continue
 		}
 		if r.States == most {
@@ -51,12 +65,12 @@ func Explore(cfg *Config, most int, progress func(Result)) Result {
 		if progress != nil && r.States%1_000_000 == 0 {
 			progress(r)
 		}
-		if next.wrong != "" {
+		if next.failed() != "" {
 			var taken []step
 			for _, p := range way {
 				taken = append(taken, p.steps[:len(p.steps)+1][len(p.steps)])
 			}
-			r.Wrong, r.Story, r.Complete = next.wrong, tell(cfg, taken), false
+			r.Wrong, r.Story, r.Complete = next.failed(), first.tell(taken), false
 			return r
 		}
 		way = append(way, place{next, next.steps(nil)})
@@ -68,16 +82,20 @@ func Explore(cfg *Config, most int, progress func(Result)) Result {
 // Shortest looks for the shortest way to something that does not hold, through up to so
 // many states.
 func Shortest(cfg *Config, most int) Result {
-	d, n := &drawn{}, newNamer()
+	d := &drawn{}
+	return shortest(begin(cfg, d), d, most)
+}
+
+func shortest[W state[W]](first W, d *drawn, most int) Result {
 	type place struct {
-		w      *world
+		w      W
 		before *place
 		by     step
 		depth  int
 	}
-	first := begin(cfg, d)
-	seen := &set{}
-	seen.add(n.name(first))
+	var same W
+	seen, n := &set{}, newNamer()
+	seen.add(first.name(n))
 	queue := []*place{{w: first}}
 	r := Result{States: 1, Complete: true}
 	var steps []step
@@ -87,19 +105,19 @@ func Shortest(cfg *Config, most int) Result {
 		steps = p.w.steps(steps[:0])
 		for _, s := range steps {
 			next := p.w.take(d, s)
-			if next == nil {
+			if next == same {
 				continue
 			}
 			r.Steps++
-			if next.wrong != "" {
+			if next.failed() != "" {
 				var taken []step
 				for q := (&place{before: p, by: s}); q.before != nil; q = q.before {
 					taken = append([]step{q.by}, taken...)
 				}
-				r.Wrong, r.Story, r.Complete = next.wrong, tell(cfg, taken), false
+				r.Wrong, r.Story, r.Complete = next.failed(), first.tell(taken), false
 				return r
 			}
-			if !seen.add(n.name(next)) {
+			if !seen.add(next.name(n)) {
 				continue
 			}
 			if r.States == most {
@@ -109,7 +127,7 @@ func Shortest(cfg *Config, most int) Result {
 			r.States++
 			queue = append(queue, &place{next, p, s, p.depth + 1})
 		}
-		p.w = nil // only the way is needed from here on
+		p.w = same // only the way is needed from here on
 	}
 	return r
 }

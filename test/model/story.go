@@ -8,10 +8,12 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 )
 
+func (w *world) failed() string { return w.wrong }
+
 // tell plays steps again and says what happens in each.
-func tell(cfg *Config, steps []step) []string {
+func (w *world) tell(steps []step) []string {
 	d := &drawn{}
-	w := begin(cfg, d)
+	w = begin(w.cfg, d)
 	var lines []string
 	for n, s := range steps {
 		next := w.take(d, s)

@@ -22,7 +22,7 @@ func Walk(cfg *Config, r *rand.Rand, length int) Result {
 		}
 		taken = append(taken, s)
 		if w = next; w.wrong != "" {
-			out.Wrong, out.Story = w.wrong, tell(cfg, taken)
+			out.Wrong, out.Story = w.wrong, w.tell(taken)
 			return out
 		}
 	}

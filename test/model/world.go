@@ -108,12 +108,17 @@ type stream struct {
 	up, down []lease.Message
 	broken   bool
 	closed   bool // by the grantor: what is in down still arrives
+	// to is the replica that it goes to, and life the process, in worlds of several.
+	to, life int8
 }
 
 // flight is a question on its way.
 type flight struct {
 	lease.Flight
 	question int
+	// to and life are as of a stream. tested: the replica has seen that it may answer.
+	to, life int8
+	tested   bool
 	// low is the revision that it was judged at or, until then, what the PDP's view was at
 	// when it began: it is not judged before.
 	low      authz.Revision
@@ -141,15 +146,19 @@ func (w *world) ownG() *lease.Grantor {
 
 func (w *world) ownH(i int) *holder {
 	if !w.ownsH[i] {
-		h := *w.hs[i]
-		h.h = h.h.Clone()
-		h.entries, h.streams, h.flights = slices.Clone(h.entries), slices.Clone(h.streams), slices.Clone(h.flights)
-		for j := range h.streams {
-			h.streams[j].up, h.streams[j].down = slices.Clip(h.streams[j].up), slices.Clip(h.streams[j].down)
-		}
-		w.hs[i], w.ownsH[i] = &h, true
+		w.hs[i], w.ownsH[i] = w.hs[i].clone(), true
 	}
 	return w.hs[i]
+}
+
+func (h *holder) clone() *holder {
+	c := *h
+	c.h = c.h.Clone()
+	c.entries, c.streams, c.flights = slices.Clone(c.entries), slices.Clone(c.streams), slices.Clone(c.flights)
+	for j := range c.streams {
+		c.streams[j].up, c.streams[j].down = slices.Clip(c.streams[j].up), slices.Clip(c.streams[j].down)
+	}
+	return &c
 }
 
 // owner is the caller that a holder's certificate names.

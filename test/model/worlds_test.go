@@ -78,7 +78,7 @@ func large() []Config {
 	}
 }
 
-func explore(t *testing.T, worlds []Config, most int) {
+func exploreAll(t *testing.T, worlds []Config, most int) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // next to nothing lives long
 	for _, c := range worlds {
 		if *only != "" && !strings.Contains(c.Name, *only) {
@@ -111,12 +111,12 @@ func explore(t *testing.T, worlds []Config, most int) {
 }
 
 // TestSmallWorlds explores the small worlds, and completes each.
-func TestSmallWorlds(t *testing.T) { explore(t, small(), 2_000_000) }
+func TestSmallWorlds(t *testing.T) { exploreAll(t, small(), 2_000_000) }
 
 // TestWhole explores the large ones. It says of each whether it was completed.
 func TestWhole(t *testing.T) {
 	if !*whole {
 		return // TestSmallWorlds is the part of it that runs always
 	}
-	explore(t, large(), *most)
+	exploreAll(t, large(), *most)
 }
