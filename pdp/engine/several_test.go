@@ -72,6 +72,13 @@ func TestLaggingReplicaRefusesNothing(t *testing.T) {
 			}
 			return err
 		}},
+		{"revoke of it and of a job", issueOn("j"), func(e *Engine) error {
+			j, err := e.Revoke(t.Context(), runner(), RevokeRequest{Jobs: []authz.JobID{"k"}, Tokens: []authz.Digest{digestOf("j")}})
+			if err == nil && j.Items[1].Ending != EndedNow {
+				t.Errorf("the token is %v", j.Items[1])
+			}
+			return err
+		}},
 		{"block of somebody unblocked", func(e *Engine) error {
 			_, err := e.UnblockUser(t.Context(), forge(), UserStateRequest{User: 2})
 			return err
