@@ -7,6 +7,19 @@
 // returns when the change is durable and visible, so that the next check anywhere
 // sees it. A verb that only reads is answered from the view.
 //
+// Several engines can have one store open (state.Shared). What is committed rests on its
+// guards, whichever PDP was first. What is only told, a refusal or that there was nothing to
+// do, is told from a view that had everything committed before the call. Reads of the view
+// that nothing guards are left where they can only grant nothing: the catalogue of an entry
+// or a limit, and paths in the audit log.
+//
+// The PDP's time follows the stamps of all (R12), so the wall clock that is furthest ahead
+// is everybody's. Where clocks differ, what a slower one granted (a token's life, a heartbeat
+// term) ends earlier by at most the difference, never later; a difference of more than five
+// seconds is logged. A denial that rests on the clock alone, HEARTBEAT_LAPSED before the lapse
+// is committed, is taken back when another PDP had heard the runner in time. Leases are
+// counted on a clock that stamps do not move (R11).
+//
 // The engine makes the feed that tells sidecars of changes. What a verb's receipt waits
 // for is in its answer ([Awaits]), and [Engine.Await] waits for it: a verb by itself
 // waits for no cache.
