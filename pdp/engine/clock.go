@@ -36,6 +36,8 @@ type risingClock struct {
 	Clock
 	ahead atomic.Int64 // of Clock, in nanoseconds; only ever more
 	log   *slog.Logger
+	// follow says that Clock does not know what the store's last stamp was.
+	follow bool
 }
 
 // Now gives the time.
@@ -47,7 +49,7 @@ const maxSkew = 5 * time.Second
 // begin makes Now give at least the last stamp that a store had when it was loaded: the
 // machine may have been set back since.
 func (c *risingClock) begin(last authz.Stamp) {
-	if more := int64(last - c.Clock.Now()); more > 0 {
+	if more := int64(last - c.Clock.Now()); more > 0 && c.follow {
 		c.ahead.Store(more)
 	}
 }

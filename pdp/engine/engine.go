@@ -21,8 +21,8 @@ import (
 // Options are what an Engine is made of.
 type Options struct {
 	Store state.Store
-	// Clock gives the PDP's time, which stamps in the store set forward; nil takes
-	// [NewClock].
+	// Clock gives the PDP's time, which what is committed from now on sets forward. It must
+	// not begin before the store's last stamp; nil takes one that does not.
 	Clock Clock
 	// Tokens makes token texts.
 	Tokens *token.Format
@@ -99,12 +99,13 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	opt.Retention = max(opt.Retention, 2*opt.MaxTimeout)
-	if opt.Clock == nil {
+	follow := opt.Clock == nil
+	if follow {
 		opt.Clock = NewClock(0)
 	}
 	e := &Engine{opt: opt, store: opt.Store, view: state.NewView(), log: opt.Logger}
 	_, e.shared = opt.Store.(state.Shared)
-	e.clock = &risingClock{Clock: opt.Clock, log: opt.Logger}
+	e.clock = &risingClock{Clock: opt.Clock, log: opt.Logger, follow: follow}
 	e.walks.New = func() any { return new(policy.Walk) }
 	if opt.Feed.Now == nil {
 		// Leases are counted on a clock that nothing sets forward: a PDP whose time rises with
