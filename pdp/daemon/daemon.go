@@ -136,6 +136,9 @@ type daemon struct {
 	store     state.Store
 	shared    *etcdstore.Store // the same; nil for the embedded one
 	seen      *seen            // nil for the embedded store
+	// settled says that the feed ended with no lease out.
+	settled   bool
+	answers   readiness
 	engine    *engine.Engine
 	listeners []net.Listener
 	rest      *serving.Web // nil: off
@@ -173,7 +176,7 @@ func (d *daemon) start(ctx context.Context, opt Options) error {
 	if err := d.serve(); err != nil {
 		return err
 	}
-	d.phase.Set("")
+	d.answers.begin(&d.phase, d.health)
 	if err := d.announce(fresh, time.Since(began)); err != nil {
 		return err
 	}

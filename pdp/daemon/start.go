@@ -82,6 +82,7 @@ func (d *daemon) startEngine(ctx context.Context, opt engine.Options) (err error
 	d.stops.Add(func() error { d.engine.Close(); return nil })
 	mark, _ := d.store.Head()
 	d.log.Info("loaded the store", "mark", mark.String(), "took", time.Since(began).Round(time.Millisecond).String())
+	d.startSeen()
 	return d.measure()
 }
 

@@ -14,8 +14,7 @@ import (
 // Sidecars are told to move. Their streams stand until every lease was given up or has run out, so that revocations under way still get their receipts;
 // when all have, the next start knows that nobody believes anything any more (PROTOCOL R1).
 func (d *daemon) drain() {
-	d.phase.Set("stopping")
-	d.health.Shutdown()
+	d.answers.stop()
 	if !d.development && d.ShutdownDelay > 0 {
 		d.log.Info("not ready any more; serving on for a while", "delay", settings.Brief(d.ShutdownDelay))
 		time.Sleep(d.ShutdownDelay)
@@ -42,7 +41,9 @@ func (d *daemon) drain() {
 func (d *daemon) endLeases(patience time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := d.engine.Feed().Close(ctx); err != nil {
+	err := d.engine.Feed().Close(ctx)
+	d.settled = err == nil && d.engine.Feed().Stats().Generations == 0
+	if err != nil {
 		d.log.Warn("that all leases have ended could not be recorded: the next start waits for the longest one", "error", err)
 	}
 }
