@@ -274,6 +274,16 @@ func (g *Grantor) Broken(id Generation) {
 	}
 }
 
+// CutAll does so for every generation: none is renewed any more, and holders have to say
+// hello anew (L3). It is what a PDP does that its peers may count as gone (PROTOCOL R8).
+func (g *Grantor) CutAll() {
+	for _, t := range slices.Clone(g.order) { // a planted bug may end one meanwhile
+		if !t.cut {
+			g.cut(t)
+		}
+	}
+}
+
 // Ack says that a holder has let go of what was invalidated up to rev. One that claims
 // more than was ever taken for its stream is ignored: its holder cannot know.
 func (g *Grantor) Ack(id Generation, owner string, rev authz.Revision) {

@@ -3,11 +3,13 @@ package engine
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/policy"
+	"github.com/jobward/jobward/pdp/replica"
 )
 
 // Wait is how long a call that changes something waits for its receipt.
@@ -43,6 +45,11 @@ type Receipt struct {
 	// Elapsed is how long Await took, Quiet how long leases from before this PDP's start
 	// may still run, where the receipt is not effective.
 	Elapsed, Quiet time.Duration
+	// Replicas are the other PDPs on the store, as they were when the change had been made;
+	// Bound is the longest that the receipt can take while the store can be reached. Both are
+	// for several PDPs.
+	Replicas []replica.Standing
+	Bound    time.Duration
 }
 
 // Await waits for the receipt of a call. It ends early enough before ctx's deadline for
@@ -56,6 +63,7 @@ func (e *Engine) Await(ctx context.Context, wait Wait, a Awaits) Receipt {
 	began := time.Now()
 	ctx, cancel := inTime(ctx, wait)
 	defer cancel()
+	peers := e.settle(ctx, wait, a)
 	add := func(r lease.Receipt, err error) {
 		out.Acked, out.Lapsed, out.Pending = out.Acked+r.Acked, out.Lapsed+r.Lapsed, out.Pending+r.Pending
 		out.Effective = out.Effective && err == nil && r.Effective
@@ -67,6 +75,7 @@ func (e *Engine) Await(ctx context.Context, wait Wait, a Awaits) Receipt {
 			add(e.feed.Await(ctx, rev, nil))
 		}
 	}
+	out.addPeers(<-peers)
 	if !out.Effective {
 		out.Quiet = e.feed.Quiet()
 	}
@@ -74,6 +83,93 @@ func (e *Engine) Await(ctx context.Context, wait Wait, a Awaits) Receipt {
 		out.Elapsed = time.Since(began)
 	}
 	return out
+}
+
+// settle has the other PDPs settle what a call waits for, beside this one. The call has
+// committed by now, so that the list of them, which is read first, has everybody who could
+// have a view from before (PROTOCOL R8). A call that does not wait asks nobody: then the
+// receipt is effective only where there is nobody else.
+func (e *Engine) settle(ctx context.Context, wait Wait, a Awaits) <-chan replica.Receipt {
+	out := make(chan replica.Receipt, 1)
+	switch {
+	case e.opt.Replica == nil:
+		out <- replica.Receipt{Effective: true}
+	case wait == WaitDurable:
+		out <- replica.Receipt{}
+	default:
+		go func() { out <- e.opt.Replica.Settle(ctx, wanted(a), nil) }()
+	}
+	return out
+}
+
+// wanted is what a call waits for, in the words of package replica.
+func wanted(a Awaits) (wants []replica.Want) {
+	if a.All {
+		return []replica.Want{{Revision: a.Revision, All: true}}
+	}
+	for _, rev := range a.Each {
+		wants = append(wants, replica.Want{Revision: rev})
+	}
+	return wants
+}
+
+// addPeers adds what other PDPs have come to.
+func (r *Receipt) addPeers(p replica.Receipt) {
+	r.Effective = r.Effective && p.Effective
+	r.Replicas, r.Bound = p.Standings, p.Bound
+	for _, s := range p.Standings {
+		r.Acked, r.Lapsed, r.Pending = r.Acked+s.Acked, r.Lapsed+s.Lapsed, r.Pending+s.Pending
+	}
+}
+
+// AwaitAll waits for everything up to rev at all PDPs, telling progress each step, and ends
+// early enough before ctx's deadline for the answer to reach the caller. For a revision that
+// does not exist yet it fails with KindInvalid (REVISION_AHEAD).
+func (e *Engine) AwaitAll(ctx context.Context, rev authz.Revision, progress func(Receipt)) (Receipt, error) {
+	began := time.Now()
+	if e.view.Mark().Revision < rev {
+		if err := e.catchUp(ctx); err != nil {
+			return Receipt{}, err
+		}
+	}
+	ctx, cancel := BeforeDeadline(ctx)
+	defer cancel()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var mu sync.Mutex
+	var own lease.Receipt
+	var peers replica.Receipt
+	peers.Effective = e.opt.Replica == nil
+	sum := func() Receipt {
+		r := Receipt{Revision: rev, Effective: own.Effective, Acked: own.Acked, Lapsed: own.Lapsed, Pending: own.Pending, Elapsed: time.Since(began)}
+		if r.addPeers(peers); !r.Effective {
+			r.Quiet = e.feed.Quiet()
+		}
+		return r
+	}
+	tell := func(change func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		if change(); progress != nil {
+			progress(sum())
+		}
+	}
+	var others sync.WaitGroup
+	if e.opt.Replica != nil {
+		others.Go(func() {
+			last := e.opt.Replica.Settle(ctx, wanted(Awaits{Revision: rev, All: true}), func(r replica.Receipt) { tell(func() { peers = r }) })
+			mu.Lock()
+			defer mu.Unlock()
+			peers = last
+		})
+	}
+	last, err := e.feed.AwaitAll(ctx, rev, func(r lease.Receipt) { tell(func() { own = r }) })
+	if err != nil {
+		stop()
+	}
+	others.Wait()
+	own = last
+	return sum(), err
 }
 
 // maxSlack is the most that is left of a caller's time to answer in; of less time it is

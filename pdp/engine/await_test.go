@@ -332,12 +332,12 @@ func TestReached(t *testing.T) {
 		{1, mark.Revision, true}, {1, mark.Revision + 1, false},
 		{2, 0, false}, {2, mark.Revision, false},
 	} {
-		if err := e.Reached(c.epoch, c.rev); (err == nil) != c.ok || (err != nil && codeOf(err) != CodeBehind) {
+		if err := e.Reached(t.Context(), c.epoch, c.rev); (err == nil) != c.ok || (err != nil && codeOf(err) != CodeBehind) {
 			t.Errorf("epoch %d revision %d: %v", c.epoch, c.rev, err)
 		}
 	}
 	e.View().Loaded(state.Mark{Epoch: state.Epoch{Counter: 3}, Revision: mark.Revision}, 0)
-	if err := e.Reached(2, mark.Revision+100); err != nil {
+	if err := e.Reached(t.Context(), 2, mark.Revision+100); err != nil {
 		t.Errorf("a revision of an older epoch: %v", err)
 	}
 }

@@ -13,6 +13,9 @@ var _ authz.Decider = (*Engine)(nil)
 // Check answers one question. It is Decide with a walk from the engine's own pool;
 // the decision is the caller's.
 func (e *Engine) Check(_ context.Context, req authz.Request) (authz.Decision, error) {
+	if err := e.Serving(); err != nil {
+		return authz.Decision{}, err
+	}
 	k := e.walks.Get().(*policy.Walk)
 	d := e.Decide(k, req)
 	d.Keys = slices.Clone(d.Keys)
@@ -33,15 +36,47 @@ func (e *Engine) Record(by Actor, req *authz.Request, d *authz.Decision, id stri
 	e.audit.Decision(e.clock.Now(), by.Name, req, d, id)
 }
 
+// Serving fails with KindUnavailable (FENCED) while this PDP, one of several, may not answer
+// checks (PROTOCOL R8). The clock is read in the call. What is answered after it was asked is
+// as good as if it were asked after the judgement: a check that it covers has begun before,
+// and so before any receipt from which on this PDP is taken for gone.
+func (e *Engine) Serving() error {
+	if e.opt.Replica == nil {
+		return nil
+	}
+	return e.serving()
+}
+
+func (e *Engine) serving() error {
+	now := e.leaseNow()
+	if e.opt.Replica.Serving(now) {
+		return nil
+	}
+	return e.opt.Replica.Why(now)
+}
+
+// CatchUp brings the view to the head of a store that several PDPs have open: whatever was
+// committed before the call is in it afterwards (PROTOCOL R16). With one PDP it does nothing.
+// It fails when the store cannot be reached.
+func (e *Engine) CatchUp(ctx context.Context) error { return e.catchUp(ctx) }
+
 // AtLeast fails with KindUnavailable (BEHIND) when the engine has not reached the
-// revision that the caller has seen elsewhere. This engine sees every commit before
-// whoever made it does, so a caller that knows more has talked to another history.
-func (e *Engine) AtLeast(rev authz.Revision) error { return e.Reached(0, rev) }
+// revision that the caller has seen elsewhere. One PDP alone sees every commit before
+// whoever made it does, and several catch up with their store first: so a caller that
+// knows more has talked to another history.
+func (e *Engine) AtLeast(ctx context.Context, rev authz.Revision) error {
+	return e.Reached(ctx, 0, rev)
+}
 
 // Reached is AtLeast for a caller that also says which epoch it holds to (PROTOCOL R14),
 // zero for none: it fails when this history is of an older one. In a later one the
 // caller's revision means nothing.
-func (e *Engine) Reached(epoch uint64, rev authz.Revision) error {
+func (e *Engine) Reached(ctx context.Context, epoch uint64, rev authz.Revision) error {
+	if mark := e.view.Mark(); e.shared && mark.Revision < rev && (epoch == 0 || epoch == mark.Epoch.Counter) {
+		if err := e.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	mark := e.view.Mark()
 	at := mark.Revision
 	switch ours := mark.Epoch.Counter; {

@@ -15,6 +15,7 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/policy"
+	"github.com/jobward/jobward/pdp/replica"
 	"github.com/jobward/jobward/pdp/state"
 )
 
@@ -43,8 +44,11 @@ type Options struct {
 	// was not: then a start gives no heartbeat a new term (R12). nil asks the registrations
 	// of a [state.Shared] store, which takes up to a fence window (R8); this PDP's own must
 	// say that nothing is applied as long as New runs.
-	Heard  func(context.Context) (bool, error)
-	Logger *slog.Logger
+	Heard func(context.Context) (bool, error)
+	// Replica makes this PDP one of several on a [state.Shared] store; nil is one alone. It
+	// has joined. New attaches the feed to it.
+	Replica *replica.Member
+	Logger  *slog.Logger
 }
 
 // Actor is who calls a verb.
@@ -70,6 +74,8 @@ type Engine struct {
 	log    *slog.Logger
 	audit  *audit.Recorder
 	walks  sync.Pool // of *policy.Walk
+	// leaseNow is the clock of leases, and of how long a replica may answer.
+	leaseNow func() lease.Instant
 
 	lapsed lapsedJobs
 
@@ -112,6 +118,10 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		// another's stamps must not believe that a lease of its own is over (R11).
 		opt.Feed.Now = func() lease.Instant { return lease.Instant(opt.Clock.Now()) }
 	}
+	if opt.Replica != nil {
+		opt.Feed.Shared, opt.Feed.Serving = true, opt.Replica.Serving
+	}
+	e.leaseNow = opt.Feed.Now
 	if opt.Feed.Logger == nil {
 		opt.Feed.Logger = opt.Logger
 	}
@@ -129,6 +139,9 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		return nil, err
 	}
 	e.rememberLapsed()
+	if opt.Replica != nil {
+		opt.Replica.Attach(e.feed)
+	}
 	e.audit = audit.NewRecorder(opt.AuditSample, e.storeEvents)
 	bg, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stop = stop

@@ -24,8 +24,17 @@ type JobInfo struct {
 
 // Introspect tells whose token this is, dead or alive: KindNotFound (TOKEN_UNKNOWN)
 // when nobody's.
-func (e *Engine) Introspect(_ context.Context, d authz.Digest) (JobInfo, error) {
+func (e *Engine) Introspect(ctx context.Context, d authz.Digest) (JobInfo, error) {
+	if err := e.Serving(); err != nil {
+		return JobInfo{}, err
+	}
 	j, _, ok := e.view.JobByDigest(d)
+	if !ok && e.shared && !d.IsZero() {
+		if err := e.catchUp(ctx); err != nil { // it may be another PDP's (R16)
+			return JobInfo{}, err
+		}
+		j, _, ok = e.view.JobByDigest(d)
+	}
 	if !ok || d.IsZero() {
 		return JobInfo{}, authz.Errorf(authz.KindNotFound, CodeTokenUnknown, "no job has this token")
 	}
@@ -33,7 +42,10 @@ func (e *Engine) Introspect(_ context.Context, d authz.Digest) (JobInfo, error) 
 }
 
 // GetJob tells what is known about a job: KindNotFound (JOB_NOT_FOUND) when nothing.
-func (e *Engine) GetJob(_ context.Context, id authz.JobID) (JobInfo, error) {
+func (e *Engine) GetJob(ctx context.Context, id authz.JobID) (JobInfo, error) {
+	if err := e.catchUp(ctx); err != nil {
+		return JobInfo{}, err
+	}
 	j, _, ok := e.view.Job(id)
 	if !ok {
 		return JobInfo{}, jobNotFound(id)

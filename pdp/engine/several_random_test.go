@@ -21,7 +21,7 @@ var severalWorlds = flag.Int("several-worlds", 20, "worlds of TestSeveralEngines
 // answered.
 type several struct {
 	*testing.T
-	rs []replica
+	rs []member
 
 	mu     sync.Mutex
 	issued map[authz.Digest]state.Job
@@ -80,7 +80,7 @@ func testSeveral(t *testing.T, seed uint64) {
 }
 
 // network holds changes back from a replica, lets some through, or all.
-func (s *several) network(r replica, rnd *rand.Rand, stop chan struct{}) {
+func (s *several) network(r member, rnd *rand.Rand, stop chan struct{}) {
 	for {
 		select {
 		case <-stop:

@@ -12,18 +12,18 @@ import (
 	"github.com/jobward/jobward/pdp/state/memstore"
 )
 
-// replica is one of several engines on one history.
-type replica struct {
+// member is one of several engines on one history.
+type member struct {
 	*Engine
 	store *memstore.Handle
 	clock *handClock
 }
 
 // newReplicas starts n engines on one history with a world in it, each with a clock of its own.
-func newReplicas(t *testing.T, n int, world ...state.Record) (*memstore.Cluster, []replica) {
+func newReplicas(t *testing.T, n int, world ...state.Record) (*memstore.Cluster, []member) {
 	t.Helper()
 	c := memstore.NewCluster(memstore.Options{})
-	var all []replica
+	var all []member
 	for i := range n {
 		r := openReplica(t, c)
 		all = append(all, r)
@@ -36,16 +36,16 @@ func newReplicas(t *testing.T, n int, world ...state.Record) (*memstore.Cluster,
 	return c, all
 }
 
-func openReplica(t *testing.T, c *memstore.Cluster) replica {
+func openReplica(t *testing.T, c *memstore.Cluster) member {
 	t.Helper()
-	r := replica{store: c.Open(), clock: newHandClock(noon())}
+	r := member{store: c.Open(), clock: newHandClock(noon())}
 	t.Cleanup(func() { r.store.Close() }) // after the engine
 	r.Engine = startEngine(t, r.store, r.clock)
 	return r
 }
 
 // behind holds back what others commit from r while f runs.
-func (r replica) behind(f func()) {
+func (r member) behind(f func()) {
 	r.store.Hold()
 	defer r.store.Release()
 	f()
@@ -274,7 +274,7 @@ func testRestart(t *testing.T, applied authz.Revision, renews, restart bool) {
 		})
 	}
 	began := time.Now()
-	late := replica{store: cluster.Open(), clock: newHandClock(noon().Add(50 * time.Second))}
+	late := member{store: cluster.Open(), clock: newHandClock(noon().Add(50 * time.Second))}
 	late.Engine = startEngine(t, late.store, late.clock)
 	defer late.store.Close()
 	_, _, ok := late.view.Runner("r")

@@ -27,16 +27,17 @@ type Feed struct {
 	// mu guards everything below. Apply holds it from before the view has a change until
 	// the change is dispatched: whoever has read something in the view and then asks the
 	// Feed finds it dispatched, which R5 and R10 rest on.
-	mu      sync.Mutex
-	head    lease.Mark
-	grantor *lease.Grantor // nil before Start
-	quiet   lease.Instant  // the Grantor's
-	key     state.SealKey
-	streams map[lease.Generation]*Stream
-	waits   map[waiting]*wait
-	open    []authz.Revision // of receipts that somebody is waited for, ascending
-	tails   map[*Tail]struct{}
-	stats   Stats // only what counts up
+	mu       sync.Mutex
+	head     lease.Mark
+	grantor  *lease.Grantor // nil before Start
+	quiet    lease.Instant  // the Grantor's
+	key      state.SealKey
+	streams  map[lease.Generation]*Stream
+	applying map[*applying]struct{}
+	waits    map[waiting]*wait
+	open     []authz.Revision // of receipts that somebody is waited for, ascending
+	tails    map[*Tail]struct{}
+	stats    Stats // only what counts up
 	ticking
 	phase phase
 
@@ -76,7 +77,7 @@ func New(view *state.View, opt Options) *Feed {
 	}
 	return &Feed{
 		opt: opt, view: view, log: opt.Logger,
-		streams: map[lease.Generation]*Stream{}, waits: map[waiting]*wait{}, tails: map[*Tail]struct{}{},
+		streams: map[lease.Generation]*Stream{}, applying: map[*applying]struct{}{}, waits: map[waiting]*wait{}, tails: map[*Tail]struct{}{},
 		ticking: ticking{slow: true},
 		kick:    make(chan struct{}, 1), ended: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -100,6 +101,7 @@ func (f *Feed) Loaded(mark state.Mark, stamp authz.Stamp) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head = lease.Mark{Epoch: mark.Epoch.Counter, ID: mark.Epoch.ID, Revision: mark.Revision, Chain: mark.Chain}
+	f.tellApplied()
 }
 
 // Apply implements [state.Sink]: the view has a change first, then those who rest on what
@@ -129,6 +131,7 @@ func (f *Feed) Apply(changes []state.Change) {
 		f.dispatch(now, c, once(keys))
 		changes = changes[1:]
 	}
+	f.tellApplied()
 	f.flush()
 }
 
@@ -248,8 +251,9 @@ func (f *Feed) recall(ctx context.Context, store state.Store) (recent []lease.Ch
 func (f *Feed) Interest(gen lease.Generation, owner string, rev authz.Revision, keys []authz.Key) (number uint64, v lease.Verdict) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.phase == stopped {
+	now := f.opt.Now()
+	if f.phase == stopped || !f.serves(now) {
 		return 0, lease.Uncacheable
 	}
-	return f.grantor.Interest(f.opt.Now(), gen, owner, rev, keys)
+	return f.grantor.Interest(now, gen, owner, rev, keys)
 }

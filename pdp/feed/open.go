@@ -19,6 +19,12 @@ type About struct {
 // with KindPrecondition (HISTORY_BEHIND, HISTORY_BESIDE) when the sidecar has seen what
 // this PDP's history does not contain (L15).
 func (f *Feed) Open(ctx context.Context, owner string, about About, h lease.Hello) (*Stream, error) {
+	if !f.serves(f.opt.Now()) {
+		return nil, errFenced()
+	}
+	if err := f.reach(ctx, &h); err != nil {
+		return nil, err
+	}
 	if err := f.admit(ctx, owner, h.Seen); err != nil {
 		return nil, err
 	}
@@ -27,15 +33,18 @@ func (f *Feed) Open(ctx context.Context, owner string, about About, h lease.Hell
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := f.opt.Now()
 	switch {
 	case f.phase != serving:
 		return nil, errMoving()
+	case !f.serves(now):
+		return nil, errFenced()
 	case f.grantor.Live() >= f.opt.MaxGenerations:
 		return nil, authz.Errorf(authz.KindExhausted, CodeTooManyGenerations,
 			"%d generations of leases live here, which is all that may: wait until older ones have lapsed", f.grantor.Live())
 	}
 	s := &Stream{f: f, owner: owner, about: about, since: time.Now(), wake: make(chan struct{}, 1)}
-	s.gen = f.grantor.Hello(f.opt.Now(), owner, h)
+	s.gen = f.grantor.Hello(now, owner, h)
 	f.streams[s.gen] = s
 	f.stats.Opened++
 	f.flush()
@@ -48,9 +57,12 @@ func errMoving() error {
 
 // quietUntil tells when the leases that earlier incarnations may have granted have ended
 // (R1). A backup does not know what was granted after it was taken: an epoch that the
-// record does not know asks for the longest term there is.
+// record does not know asks for the longest term there is. With several PDPs registrations
+// tell it.
 func (f *Feed) quietUntil(now lease.Instant, rec *state.Leases) lease.Instant {
 	switch {
+	case f.opt.Shared:
+		return 0
 	case f.head.Epoch > epochOf(rec):
 		return now.Add(lease.GrantorTerm(lease.MaxTerm))
 	case rec != nil && rec.Out:
@@ -76,6 +88,16 @@ func epochOf(rec *state.Leases) uint64 {
 func (f *Feed) promise(ctx context.Context) error {
 	f.out.Lock()
 	defer f.out.Unlock()
+	for {
+		err := f.promiseOnce(ctx)
+		if f.opt.Shared && authz.KindOf(err) == authz.KindConflict {
+			continue // another PDP was faster, and its record is here now
+		}
+		return err
+	}
+}
+
+func (f *Feed) promiseOnce(ctx context.Context) error {
 	rec, mod := f.view.Leases()
 	next := f.leases(rec)
 	next.Out, next.Longest = true, f.opt.Term
@@ -130,6 +152,9 @@ func (f *Feed) settleUp() error {
 	f.mu.Lock()
 	out := f.grantor.Live() > 0 || f.opt.Now() < f.quiet
 	f.mu.Unlock()
+	if f.opt.Shared {
+		return nil // others may have leases out
+	}
 	rec, mod := f.view.Leases()
 	if out || rec == nil && f.Head().Epoch == 1 {
 		return nil

@@ -24,6 +24,12 @@ type Options struct {
 	// Rules names the rules that are judged by: entries are carried over only between PDPs
 	// with the same.
 	Rules uint64
+	// Shared says that other PDPs have the store open, too. Then what an earlier incarnation
+	// granted is counted by its registration (PROTOCOL R8) and not by a wait at the start
+	// (R1), and the record of leases only keeps the key that seals marks.
+	Shared bool
+	// Serving says whether this PDP may grant and renew leases at now (R8); nil is always.
+	Serving func(now lease.Instant) bool
 	// OnHistory is told when a sidecar shows proof that this PDP's history is behind or
 	// beside one that was served before (R13): from then on nobody should be answered. It
 	// may be called more than once, from any goroutine.
@@ -47,6 +53,8 @@ const (
 	CodeHistoryBeside = "HISTORY_BESIDE"
 	// CodeMoving: KindUnavailable; this PDP is about to stop.
 	CodeMoving = "MOVING"
+	// CodeFenced: KindUnavailable; this PDP may not grant leases at present: another may.
+	CodeFenced = "FENCED"
 	// CodeTooManyGenerations: KindExhausted; wait until older ones have lapsed.
 	CodeTooManyGenerations = "TOO_MANY_GENERATIONS"
 	// CodeStreamCut: KindUnavailable; the stream is over: the sidecar was too slow, or its

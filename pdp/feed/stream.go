@@ -88,7 +88,7 @@ func (s *Stream) take() (ms []lease.Message, open bool) {
 func (s *Stream) Renew(number uint64, fig Figures) {
 	s.do(func(now lease.Instant, g *lease.Grantor) {
 		s.figures = fig
-		if s.f.phase < closing {
+		if s.f.phase < closing && s.f.serves(now) {
 			g.Renew(now, s.gen, s.owner, number)
 		}
 	})

@@ -36,4 +36,8 @@
 //	     it waits for a revision which it has not applied counts as an answer only for F. So
 //	     a receipt is effective within 2F + T with margins while the store can be written
 //	     (R8).
+//	M9   Nobody waits for a PDP that loads its view, however long that takes. Its registration
+//	     has version 1 until the view is there, is not renewed before, and lets nothing be
+//	     answered. The first renewal comes after the list in which it stood so, and
+//	     reads a head that has the change (M2).
 package replica

@@ -23,6 +23,8 @@ const (
 	FaultPendingForever
 	// FaultHeadIgnored serves after a renewal whatever the view has reached (M2).
 	FaultHeadIgnored
+	// FaultWaitsForLoading has receipts wait for PDPs that load their view (M9).
+	FaultWaitsForLoading
 	// FaultKeepsLeases does not cut its generations when it was fenced (M3).
 	FaultKeepsLeases
 )

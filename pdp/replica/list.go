@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/pdp/authz"
@@ -115,6 +116,10 @@ func over(since lease.Instant, d state.Departed) lease.Instant {
 	return since.Add(lease.GrantorTerm(d.Fence) - lease.Margin).Add(lease.GrantorTerm(d.Term))
 }
 
+// loadTime is how long a PDP may take to load its view. Nobody waits for one that does; it
+// only stands in the list.
+const loadTime = 30 * time.Minute
+
 // keepHouse fences registrations that nobody renews and forgets what was waited out, so that
 // the next receipt has not to.
 func (m *Member) keepHouse() {
@@ -127,7 +132,11 @@ func (m *Member) keepHouse() {
 		m.mu.Lock()
 		s, other := m.sights[r.Incarnation]
 		m.mu.Unlock()
-		if other && s.version == r.Version && now.Sub(s.since) > r.Fence+m.opt.Fence {
+		patience := r.Fence + m.opt.Fence
+		if r.Version == 1 {
+			patience = loadTime
+		}
+		if other && s.version == r.Version && now.Sub(s.since) > patience {
 			m.fence(r)
 		}
 	}

@@ -184,6 +184,9 @@ func (m *Member) join(ctx context.Context) error {
 	reg := state.Registration{
 		Incarnation: m.opt.Draw(), Name: m.opt.Name, Address: m.opt.Address, Term: m.opt.Term, Fence: m.opt.Fence, Version: 1,
 	}
+	if m.loaded() {
+		reg.Version, reg.Settled, reg.Applied = 2, m.local.Settled(), m.local.Applied()
+	}
 	if m.opt.Fault == FaultResumes && m.reg.Incarnation != (state.Incarnation{}) {
 		reg.Incarnation, reg.Version = m.reg.Incarnation, m.reg.Version+1
 	}
@@ -199,8 +202,20 @@ func (m *Member) join(ctx context.Context) error {
 	m.stats.Joined++
 	m.mu.Unlock()
 	m.log.Info("registered", "replica", m.opt.Name, "incarnation", short(reg.Incarnation), "address", m.opt.Address, "head", head)
-	m.extend(reg.Incarnation, sent, head)
+	if reg.Version > 1 {
+		m.extend(reg.Incarnation, sent, head)
+	}
 	return nil
+}
+
+// loaded reports whether the view is there.
+func (m *Member) loaded() bool {
+	select {
+	case <-m.attached:
+		return true
+	default:
+		return false
+	}
 }
 
 // short is an incarnation for people.

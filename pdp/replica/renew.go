@@ -13,9 +13,14 @@ import (
 )
 
 // renewLoop keeps the registration, three times in F and more often when that fails. A timer
-// says when to try, never what time it is (R11).
+// says when to try, never what time it is (R11). It begins when the view is there (M9).
 func (m *Member) renewLoop() {
-	wait := m.opt.Fence / 3
+	select {
+	case <-m.attached:
+	case <-m.ctx.Done():
+		return
+	}
+	wait := time.Duration(0)
 	for pause(m.ctx, wait) {
 		if m.renew() {
 			wait = m.opt.Fence / 3
@@ -66,13 +71,9 @@ func (m *Member) next() state.Registration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reg.Version++
-	select {
-	case <-m.attached:
-		// Settled first: it must not be of a later moment than Applied.
-		m.reg.Settled = m.local.Settled()
-		m.reg.Applied = m.local.Applied()
-	default:
-	}
+	// Settled first: it must not be of a later moment than Applied.
+	m.reg.Settled = m.local.Settled()
+	m.reg.Applied = m.local.Applied()
 	return m.reg
 }
 
@@ -84,22 +85,13 @@ func (m *Member) left() time.Duration {
 // extend lets this PDP serve until F(1-ρ) after sent, once its view has reached head (M1, M2).
 func (m *Member) extend(id state.Incarnation, sent lease.Instant, head authz.Revision) {
 	until := sent.Add(lease.HolderTerm(m.opt.Fence))
-	select {
-	case <-m.attached:
-		if m.opt.Fault == FaultHeadIgnored || m.local.Applied() >= head {
-			m.raise(id, until)
-			return
-		}
-	default:
+	if m.opt.Fault == FaultHeadIgnored || m.local.Applied() >= head {
+		m.raise(id, until)
+		return
 	}
 	m.runs.Go(func() {
 		ctx, cancel := context.WithTimeout(m.ctx, until.Sub(m.opt.Now()))
 		defer cancel()
-		select {
-		case <-m.attached:
-		case <-ctx.Done():
-			return
-		}
 		if err := m.local.AwaitApplied(ctx, head); err == nil {
 			m.raise(id, until)
 		}
@@ -136,12 +128,8 @@ func (m *Member) fenced() {
 // cut ends the streams of all sidecars, so that they go elsewhere, and renews none of their
 // leases any more.
 func (m *Member) cut() {
-	select {
-	case <-m.attached:
-		if m.opt.Fault != FaultKeepsLeases {
-			m.local.CutAll()
-		}
-	default:
+	if m.opt.Fault != FaultKeepsLeases {
+		m.local.CutAll()
 	}
 }
 

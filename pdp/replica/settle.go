@@ -120,7 +120,7 @@ func (s *settling) take(ctx context.Context, list state.Registrations) {
 				st.heard = now
 			}
 			st.reg, st.live = r, true
-		case first:
+		case first && (r.Version > 1 || m.opt.Fault == FaultWaitsForLoading): // M9
 			st = s.add(r.Incarnation, r.Name)
 			st.reg, st.live, st.heard, st.left = r, true, now, len(s.wants)
 			peer, err := m.contact(r)

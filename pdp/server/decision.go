@@ -80,7 +80,7 @@ func (d *decisionService) Explain(ctx context.Context, in *jobwardv1.ExplainRequ
 	if req.Request, err = wire.QuestionRequest(digest, in.GetQuestion()); err != nil {
 		return nil, below("question", err)
 	}
-	if err := s.engine.AtLeast(authz.Revision(in.GetMinRevision())); err != nil {
+	if err := s.engine.AtLeast(ctx, authz.Revision(in.GetMinRevision())); err != nil {
 		return nil, err
 	}
 	ex, err := s.engine.Explain(ctx, req)

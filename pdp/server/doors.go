@@ -25,6 +25,9 @@ type door struct {
 	// hot methods are about decisions on the hot path: no rule of a proto file is looked at,
 	// and tracing is by traceparent.
 	hot bool
+	// fresh methods tell what there is: with several PDPs they catch up first, so that what
+	// one was told is there to be read at every other.
+	fresh bool
 	// byHand methods have messages that the engine checks itself, or none of our rules.
 	byHand bool
 
@@ -40,7 +43,15 @@ func (d *door) short() string { return d.method[strings.LastIndexByte(d.method, 
 
 // doors is the table of who may call what.
 func doors() []*door {
-	return slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), watchDoors(), peerDoors(), otherDoors())
+	all := slices.Concat(decisionDoors(), tokenDoors(), allowlistDoors(), directoryDoors(), directoryReadDoors(), watchDoors(), peerDoors(), otherDoors())
+	for _, d := range all {
+		switch name := d.short(); name {
+		case "GetStatus", "ListSidecars", "ListReplicas": // about this PDP, also when the store is gone
+		default:
+			d.fresh = name == "Explain" || strings.HasPrefix(name, "Get") || strings.HasPrefix(name, "List")
+		}
+	}
+	return all
 }
 
 // only gives the roles named, and admin.

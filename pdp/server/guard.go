@@ -31,6 +31,9 @@ func (s *Server) guard(ctx context.Context, method string, run func(context.Cont
 	start := time.Now()
 	s.meters.begin(d)
 	p, err := s.admit(ctx, d)
+	if err == nil && d.fresh && s.opt.Replica != nil {
+		err = s.engine.CatchUp(ctx)
+	}
 	if err == nil {
 		err = run(withCaller(ctx, &p))
 	}

@@ -96,7 +96,7 @@ func (s *Server) answer(ctx context.Context, h *scratch) (err error) {
 		return err
 	}
 	if least != (hot.Least{}) {
-		if err := s.reached(least); err != nil {
+		if err := s.reached(ctx, least); err != nil {
 			return err
 		}
 	}
@@ -105,34 +105,49 @@ func (s *Server) answer(ctx context.Context, h *scratch) (err error) {
 }
 
 // reached says whether this PDP's history has got as far as a caller's.
-func (s *Server) reached(least hot.Least) error {
-	if err := s.engine.Reached(least.Epoch, least.EpochRevision); err != nil {
+func (s *Server) reached(ctx context.Context, least hot.Least) error {
+	if err := s.engine.Reached(ctx, least.Epoch, least.EpochRevision); err != nil {
 		return err
 	}
-	return s.engine.Reached(0, least.Revision)
+	return s.engine.Reached(ctx, 0, least.Revision)
 }
 
 // judge answers the requests, each on the view as it is when it is judged (PROTOCOL
 // R10), and appends the answers to the outbox. One that names a generation gets an
-// answer that may be kept in it, if it is the caller's.
+// answer that may be kept in it, if it is the caller's. Each is answered only if this PDP
+// may at that moment (R8).
 func (s *Server) judge(ctx context.Context, h *scratch) error {
 	for i := range h.reqs {
-		req := &h.reqs[i]
-		var d authz.Decision
-		if gen := h.in.Questions[i].Generation; gen == 0 {
-			d = s.engine.Decide(&h.walk, *req)
-		} else {
-			d = s.engine.Keep(&h.walk, lease.Generation(gen), h.by.Name, *req)
+		if err := s.engine.Serving(); err != nil {
+			return err
 		}
+		req, gen := &h.reqs[i], h.in.Questions[i].Generation
+		d := s.decide(h, req, gen)
 		if d.Reason == authz.TokenUnknown && (i == 0 || req.Token != h.reqs[i-1].Token) {
 			if err := s.unknown.Take(h.by.Name, time.Now()); err != nil {
 				return err
+			}
+			// Another PDP may have issued it a moment ago. Whoever cannot tell says so, and
+			// never "unknown" (R16).
+			if s.opt.Replica != nil {
+				if err := s.engine.CatchUp(ctx); err != nil {
+					return err
+				}
+				d = s.decide(h, req, gen)
 			}
 		}
 		h.dec = d
 		h.out.Append(&h.dec, []byte(s.record(ctx, h, req)))
 	}
 	return nil
+}
+
+// decide judges one question.
+func (s *Server) decide(h *scratch, req *authz.Request, generation uint64) authz.Decision {
+	if generation == 0 {
+		return s.engine.Decide(&h.walk, *req)
+	}
+	return s.engine.Keep(&h.walk, lease.Generation(generation), h.by.Name, *req)
 }
 
 // record notes the decision in h in metrics, audit and log, and gives its id.

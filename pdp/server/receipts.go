@@ -2,15 +2,18 @@ package server
 
 import (
 	"context"
-	"time"
+	"encoding/hex"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/wire"
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
+	"github.com/jobward/jobward/pdp/replica"
 )
 
 // receipt waits for the receipt of a change as long as the caller wants, and tells it. A
@@ -51,27 +54,50 @@ func (s *Server) await(ctx context.Context, wait engine.Wait, a engine.Awaits) e
 }
 
 func receiptToProto(r engine.Receipt) *jobwardv1.Receipt {
-	return wire.ReceiptToProto(
+	m := wire.ReceiptToProto(
 		lease.Receipt{Revision: r.Revision, Effective: r.Effective, Acked: r.Acked, Lapsed: r.Lapsed, Pending: r.Pending}, r.Quiet, r.Elapsed)
+	for _, s := range r.Replicas {
+		m.Replicas = append(m.Replicas, &jobwardv1.ReplicaStanding{Name: s.Name, Incarnation: hex.EncodeToString(s.Incarnation[:]), Outcome: outcomeToProto(s.Outcome)})
+	}
+	if r.Bound > 0 {
+		m.Bound = durationpb.New(r.Bound)
+	}
+	return m
+}
+
+func outcomeToProto(o replica.Outcome) jobwardv1.ReplicaOutcome {
+	switch o {
+	case replica.Pending:
+		return jobwardv1.ReplicaOutcome_REPLICA_OUTCOME_PENDING
+	case replica.Settled:
+		return jobwardv1.ReplicaOutcome_REPLICA_OUTCOME_SETTLED
+	case replica.Fenced:
+		return jobwardv1.ReplicaOutcome_REPLICA_OUTCOME_FENCED
+	case replica.Gone:
+		return jobwardv1.ReplicaOutcome_REPLICA_OUTCOME_GONE
+	}
+	return jobwardv1.ReplicaOutcome_REPLICA_OUTCOME_UNSPECIFIED
 }
 
 // AwaitReceipt implements jobwardv1.WatchServiceServer.
 func (w *watchService) AwaitReceipt(in *jobwardv1.AwaitReceiptRequest, stream grpc.ServerStreamingServer[jobwardv1.AwaitReceiptResponse]) error {
-	s, start := w.s, time.Now()
-	ctx, cancel := engine.BeforeDeadline(stream.Context())
+	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	var sent lease.Receipt
+	var sent *jobwardv1.Receipt
 	var failed error
-	send := func(r lease.Receipt) {
-		if failed != nil || r == sent {
+	send := func(r engine.Receipt) {
+		m := receiptToProto(r)
+		elapsed := m.Elapsed
+		if m.Elapsed = nil; failed != nil || proto.Equal(m, sent) {
 			return
 		}
-		sent = r
-		if failed = stream.Send(&jobwardv1.AwaitReceiptResponse{Receipt: wire.ReceiptToProto(r, s.feed.Quiet(), time.Since(start))}); failed != nil {
+		sent = proto.CloneOf(m)
+		m.Elapsed = elapsed
+		if failed = stream.Send(&jobwardv1.AwaitReceiptResponse{Receipt: m}); failed != nil {
 			cancel()
 		}
 	}
-	last, err := s.feed.AwaitAll(ctx, authz.Revision(in.GetRevision()), send)
+	last, err := w.s.engine.AwaitAll(ctx, authz.Revision(in.GetRevision()), send)
 	if err != nil {
 		return about("revision", err)
 	}

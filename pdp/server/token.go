@@ -100,7 +100,7 @@ func (t *tokenService) Introspect(ctx context.Context, in *jobwardv1.IntrospectR
 	if err != nil {
 		return nil, err
 	}
-	if err := s.engine.Reached(in.GetEpoch(), authz.Revision(in.GetMinRevision())); err != nil {
+	if err := s.engine.Reached(ctx, in.GetEpoch(), authz.Revision(in.GetMinRevision())); err != nil {
 		return nil, err
 	}
 	// Read before the engine looks, so that the answer is not older than it says.

@@ -23,7 +23,9 @@ type Registration struct {
 	// Term is the longest lease that it grants, Fence its F of R8: it answers and grants no
 	// longer than that after it sent its last successful renewal.
 	Term, Fence time.Duration
-	// Version counts its renewals, from 1. Who sees it stand still sees no progress.
+	// Version counts its renewals. 1 is that of an incarnation which has not loaded its view
+	// and so has served nobody; it is renewed, and serves, from 2 on. Who sees it stand still
+	// sees no progress.
 	Version uint64
 }
 
