@@ -27,7 +27,7 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 	if err != nil {
 		return err
 	}
-	d.log.Info("ready", "grpc", calls, "admin", admin, "rest", rest, "dir", dir, "development", d.development, "took", took.Round(time.Millisecond).String())
+	d.log.Info("ready", "grpc", calls, "admin", admin, "rest", rest, "store", d.Store, "dir", dir, "development", d.development, "took", took.Round(time.Millisecond).String())
 	if !d.development {
 		return nil
 	}
@@ -51,6 +51,10 @@ func (d *daemon) announce(fresh bool, took time.Duration) error {
 			web = strings.TrimSuffix(web, rest) + "http://" + rest + "/api/v4"
 		}
 	}
+	data := dir
+	if d.shared != nil {
+		data = d.Store
+	}
 	// Nothing hangs on its being read.
 	fmt.Fprintf(d.out, `
 Jobward's policy decision point is ready, in DEVELOPMENT MODE: whoever can connect may do everything.
@@ -60,7 +64,7 @@ Jobward's policy decision point is ready, in DEVELOPMENT MODE: whoever can conne
   data    %s (%s)
 %s
 Ctrl-C stops it.
-`, strings.Join(calls, ", "), web, dir, state, nextCommands(calls[0], sample))
+`, strings.Join(calls, ", "), web, data, state, nextCommands(calls[0], sample))
 	return nil
 }
 

@@ -24,6 +24,12 @@
 //	                                against every change since
 //	the PDP restarts                as both rows above           as both rows above        as     wait out the leases it may   it has waited once T
 //	                                                                                       above  have forgotten
+//	its PDP, one of several on      given while the lease runs;  asked of another PDP      yes    those of the others wait,    another PDP took over
+//	etcd, is cut off from etcd      carried over where the next                                   at most 2F + T (6)           or it is let in again
+//	or was shut out by the others   one can vouch for them
+//	etcd has no quorum              given while the lease runs,  unavailable, F after etcd yes,   none becomes effective       etcd has a quorum; the
+//	                                at most F + T                was heard last            then                                cache starts empty
+//	                                                                                       no
 //	the PDP says it will stop       given                        asked                     yes    as ever                      the next PDP took over
 //	this sidecar restarts           none: it starts empty        asked, each once          when   as ever; after a kill wait   a lease, at once
 //	                                                                                       leased at most T for the old lease
@@ -69,4 +75,6 @@
 //	(4) It cannot see a pause in which every clock of the guest stood still (a snapshot, some live migrations): then it answers for the
 //	    rest of its term, as if nothing had been. PROTOCOL R11 lists this assumption.
 //	(5) What is not on disk protects until the next restart of this process only.
+//	(6) F is replica-fence of the PDPs (5 s by default, 30 s at most). So long a PDP answers, grants and renews after it sent the last registration that etcd
+//	    took, and so long the others wait for a word of it; T is added for the leases that it granted until then, and the margins of both.
 package daemon
