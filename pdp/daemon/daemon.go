@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/internal/serving"
 	"github.com/jobward/jobward/internal/settings"
 	"github.com/jobward/jobward/internal/telemetry"
@@ -17,6 +18,7 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/engine"
 	"github.com/jobward/jobward/pdp/feed"
+	"github.com/jobward/jobward/pdp/replica"
 	"github.com/jobward/jobward/pdp/server"
 	"github.com/jobward/jobward/pdp/state"
 	"github.com/jobward/jobward/pdp/state/badgerstore"
@@ -136,6 +138,9 @@ type daemon struct {
 	store     state.Store
 	shared    *etcdstore.Store // the same; nil for the embedded one
 	seen      *seen            // nil for the embedded store
+	member    *replica.Member  // nil for the embedded store
+	// now is the clock of leases and of the registration, with several PDPs.
+	now func() lease.Instant
 	// settled says that the feed ended with no lease out.
 	settled   bool
 	answers   readiness

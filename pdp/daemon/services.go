@@ -21,6 +21,9 @@ func (d *daemon) newServer(callers identity.Authenticator) (err error) {
 	if d.telemetry.Tracing {
 		opt.Tracers = d.telemetry.Tracers
 	}
+	if d.member != nil {
+		opt.Replica, opt.Now, opt.Fence = d.member, d.now, d.ReplicaFence
+	}
 	if d.services, err = server.New(opt); err != nil {
 		return err
 	}
