@@ -12,6 +12,7 @@ import (
 	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/peer"
 	"github.com/jobward/jobward/pdp/replica"
+	"github.com/jobward/jobward/pdp/state"
 )
 
 // startReplica brings up one PDP of several. The order is that of PROTOCOL R8, and safety rests on it:
@@ -45,11 +46,10 @@ func (d *daemon) startReplica(ctx context.Context, fresh bool) error {
 func (d *daemon) register(ctx context.Context) error {
 	boot := clock.New() // R11: for registration and leases the same clock
 	d.now = func() lease.Instant { return lease.Instant(boot.Now()) }
-	dialer, err := peer.NewDialer(peer.Options{TLS: d.replica.files, Logger: d.log})
-	if err != nil {
-		return err
-	}
-	d.stops.Add(dialer.Close)
+	dialer := peer.NewDialer(peer.Options{TLS: d.replica.files, Logger: d.log, Epoch: func() state.Epoch {
+		mark, _ := d.store.Head()
+		return mark.Epoch
+	}})
 	d.member = replica.New(replica.Options{
 		Registry: d.shared.Registry(), Dialer: dialer, Name: d.replica.name, Address: d.replica.address(d.addresses().GRPC),
 		Term: d.LeaseTerm, Fence: d.ReplicaFence, Now: d.now, OnChange: d.mayAnswer, Logger: d.log,

@@ -219,11 +219,15 @@ func TestReplicasTLS(t *testing.T) {
 	ca.Issue(dir, "server", "", time.Now().Add(time.Hour))
 	ca.Issue(dir, "peer", peerID, time.Now().Add(time.Hour))
 	ca.Issue(dir, "runner", "spiffe://forge.example/runner", time.Now().Add(time.Hour))
-	callers := files.Write(t, filepath.Join(dir, "callers.yaml"), "certificates:\n  - uri: "+peerID+"\n    roles: [peer]\n  - uri: spiffe://forge.example/runner\n    roles: [runner, admin]\n", 0o600)
+	ca.Issue(dir, "other", "spiffe://forge.example/other", time.Now().Add(time.Hour))
+	callers := files.Write(t, filepath.Join(dir, "callers.yaml"), "certificates:\n  - uri: "+peerID+"\n    roles: [peer]\n  - uri: spiffe://forge.example/runner\n    roles: [runner, admin]\n"+
+		"  - uri: spiffe://forge.example/other\n    roles: [runner]\n", 0o600)
 	at := func(name string) string { return filepath.Join(dir, name) }
+	var other grpc.ClientConnInterface
 	run := func(name string) grpc.ClientConnInterface {
 		l := runLocal(t, nil, one(t, store, name, "--tls-cert-file="+at("server.pem"), "--tls-key-file="+at("server.key"), "--tls-client-ca-file="+at("ca.pem"),
 			"--callers-file="+callers, "--peer-cert-file="+at("peer.pem"), "--peer-key-file="+at("peer.key"), "--shutdown-delay=0s")...)
+		other = dial(t, l.GRPC[0].String(), overTLS(ca.Client(at("other.pem"), at("other.key"))))
 		return dial(t, l.GRPC[0].String(), overTLS(ca.Client(at("runner.pem"), at("runner.key"))))
 	}
 	atA, atB := run("a"), run("b")
@@ -234,7 +238,7 @@ func TestReplicasTLS(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	stream, err := jobwardv1.NewPeerServiceClient(atA).Settle(ctx)
+	stream, err := jobwardv1.NewPeerServiceClient(other).Settle(ctx)
 	if err == nil {
 		_, err = stream.Recv()
 	}

@@ -23,9 +23,10 @@ import (
 
 // Options are what a [Dialer] is made of.
 type Options struct {
-	// TLS has the certificate that this PDP shows, which has the role peer at the others, and
-	// those that theirs are verified against. nil is plaintext, to loopback addresses only.
-	TLS *identity.ClientTLS
+	// TLS names the certificate that this PDP shows, which has the role peer at the others,
+	// and those that theirs are verified against; the name is the host of the address. They
+	// are read again when they change. nil is plaintext, to loopback addresses only.
+	TLS *identity.ClientFiles
 	// Epoch gives that of this PDP's history, which has to be the peer's.
 	Epoch func() state.Epoch
 	// Dial connects to an address in place of a net.Dialer, for tests.
@@ -36,6 +37,9 @@ type Options struct {
 
 // Dialer implements [replica.Dialer].
 type Dialer struct{ opt Options }
+
+// reread is how often TLS files are looked at.
+const reread = 10 * time.Second
 
 // NewDialer makes a Dialer.
 func NewDialer(opt Options) *Dialer {
@@ -53,13 +57,15 @@ func (d *Dialer) Dial(r state.Registration) (replica.Peer, error) {
 		return nil, fmt.Errorf("%q, where PDP %s says that it is, is no address: %w", r.Address, r.Name, err)
 	}
 	creds := insecure.NewCredentials()
+	var files *identity.ClientTLS
 	switch {
 	case d.opt.TLS != nil:
-		config := d.opt.TLS.Config("h2")
-		if config.ServerName == "" {
-			config.ServerName = host
+		these := *d.opt.TLS
+		these.ServerName = host
+		if files, err = identity.LoadClientTLS(these); err != nil {
+			return nil, fmt.Errorf("TLS to PDP %s: %w", r.Name, err)
 		}
-		creds = credentials.NewTLS(config)
+		creds = credentials.NewTLS(files.Config("h2"))
 	case d.opt.Dial == nil && !local(host):
 		return nil, authz.Errorf(authz.KindPrecondition, "NO_TLS", "%s can be reached from other machines: without TLS only PDPs on loopback addresses are called", r.Address)
 	}
@@ -85,6 +91,13 @@ func (d *Dialer) Dial(r state.Registration) (replica.Peer, error) {
 	}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.runs.Go(p.run)
+	if files != nil {
+		p.runs.Go(func() {
+			files.Run(p.ctx, reread, func(err error) {
+				d.opt.Logger.Error("a TLS file for peers changed and cannot be used; the last good one stays in force", "error", err)
+			})
+		})
+	}
 	return p, nil
 }
 

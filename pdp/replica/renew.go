@@ -120,7 +120,7 @@ func (m *Member) fenced() {
 		m.until.Store(math.MaxInt64)
 	}
 	m.mu.Unlock()
-	m.log.Error("the other PDPs have fenced this one, as nothing was heard of it; it joins anew", "incarnation", short(id))
+	m.log.Error("this PDP may not answer: the others have fenced it, as nothing was heard of it; it joins anew", "incarnation", short(id))
 	m.look()
 	m.cut()
 }

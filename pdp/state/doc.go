@@ -14,6 +14,6 @@
 // when nothing that they forbid can still arrive.
 //
 // The implementations are in badgerstore (one PDP, embedded), etcdstore (on an etcd
-// cluster; not wired into the PDP yet) and memstore (the reference model, and the fake
+// cluster, for several PDPs) and memstore (the reference model, and the fake
 // for tests); statetest holds the suite that all pass.
 package state
