@@ -27,9 +27,11 @@ const demoLimit = 30 * time.Second
 const demoAfter = 400 * time.Millisecond
 
 type demoCmd struct {
-	Quick   bool   `help:"Leave out the frozen sidecar, which is what takes long."`
-	PDP     string `name:"pdp" placeholder:"FILE" help:"The program pdp. Default: it is looked for, or built."`
-	Sidecar string `placeholder:"FILE" help:"The program sidecar. Default: it is looked for, or built."`
+	Quick    bool   `help:"Leave out what takes long: the frozen sidecar, or with --replicas everything after the first lost PDP."`
+	Replicas int    `placeholder:"N" help:"Show N PDPs, 2 to 5, on an etcd cluster of three members, and kill, freeze and restart them under load."`
+	PDP      string `name:"pdp" placeholder:"FILE" help:"The program pdp. Default: it is looked for, or built."`
+	Sidecar  string `placeholder:"FILE" help:"The program sidecar. Default: it is looked for, or built."`
+	Etcd     string `placeholder:"FILE" help:"With --replicas, a member of etcd made for tests. Default: it is looked for as etcd-member, or built."`
 }
 
 // Help explains what the flags cannot.
@@ -39,6 +41,9 @@ already is touched. At the end, also after Ctrl-C or a failure, they are killed 
 
 The programs are those that --pdp and --sidecar name, or that stand beside pdpctl; in a checkout of Jobward they are built with "go build"
 first; else they are looked for in PATH.
+
+With --replicas N there are N PDPs on a real etcd cluster of three members, and as many sidecars, on loopback. Jobs come and go all the time, while
+members of etcd and PDPs are killed, frozen and restarted. It takes about a minute.
 
 A check that was begun after Revoke had returned, by the clock of this process, and was allowed is a stale allow. Exit code 0: there was none,
 1: there was one, 2: the demonstration could not be carried out.`
@@ -50,7 +55,10 @@ func (c *demoCmd) Run(s *session) (err error) {
 	defer stop()
 	runtime.LockOSThread() // for dieWithParent
 	defer runtime.UnlockOSThread()
-	d := &demo{session: s, quick: c.Quick}
+	if c.Replicas != 0 && (c.Replicas < 2 || c.Replicas > 5) {
+		return fmt.Errorf("--replicas is 2 to 5, not %d", c.Replicas)
+	}
+	d := &demo{session: s, quick: c.Quick, replicas: c.Replicas}
 	defer func() {
 		err = errors.Join(err, d.rig.clear())
 		if ctx.Err() != nil {
@@ -61,16 +69,23 @@ func (c *demoCmd) Run(s *session) (err error) {
 		return err
 	}
 	d.began = time.Now() // building does not count
-	bounded, cancel := context.WithTimeout(ctx, demoLimit)
+	limit, play := demoLimit, d.play
+	if d.replicas > 0 {
+		limit, play = demoReplicasLimit, d.playReplicas
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := d.play(bounded); err != nil {
+	if err := play(bounded); err != nil {
 		if bounded.Err() != nil {
-			err = fmt.Errorf("it took longer than %v, as on a machine with no time for it", demoLimit)
+			err = fmt.Errorf("it took longer than %v, as on a machine with no time for it", limit)
 		}
 		return fmt.Errorf("the demonstration broke off: %w%s", s.words(err), d.rig.lastWords())
 	}
 	if err := d.rig.clear(); err != nil {
 		return err
+	}
+	if d.replicas > 0 {
+		return d.sumReplicas()
 	}
 	return d.sum()
 }
@@ -78,10 +93,12 @@ func (c *demoCmd) Run(s *session) (err error) {
 // demo is one demonstration.
 type demo struct {
 	*session
-	quick  bool
-	rig    demoRig
-	began  time.Time
-	report demoReport
+	quick    bool
+	replicas int
+	rig      demoRig
+	began    time.Time
+	report   demoReport
+	cluster  demoReplicasReport // instead, with replicas
 }
 
 func (d *demo) play(ctx context.Context) error {

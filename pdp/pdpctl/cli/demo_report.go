@@ -227,7 +227,7 @@ func (d *demo) sum() error {
 		verdict = "The promise is BROKEN: please report this."
 	}
 	d.tell("\n%d stale allows in %d checks. %s (%.1f s)", r.StaleAllows, r.Checks, verdict, r.Seconds)
-	if err := d.printReport(); err != nil {
+	if err := d.printReport(r); err != nil {
 		return err
 	}
 	if r.StaleAllows > 0 {
@@ -237,11 +237,11 @@ func (d *demo) sum() error {
 }
 
 // printReport prints the report in the form asked for; for people everything was said.
-func (d *demo) printReport() error {
+func (d *demo) printReport(report any) error {
 	if d.globals.Output == "table" {
 		return nil
 	}
-	raw, err := json.MarshalIndent(d.report, "", "  ")
+	raw, err := json.MarshalIndent(report, "", "  ")
 	if err == nil && d.globals.Output == "yaml" {
 		raw, err = yaml.JSONToYAML(raw)
 	}

@@ -24,11 +24,14 @@ import (
 type demoRig struct {
 	dir                        string
 	pdpProgram, sidecarProgram string
+	etcdProgram                string // only with replicas
 
 	processes []*demoProcess
 	conns     []*grpc.ClientConn
 	pdp       *demoProcess
 	sidecars  []*demoProcess
+	// Of a demonstration with replicas, in which pdp is the first of pdps.
+	etcd, pdps []*demoProcess
 }
 
 // find makes the directory and sees that the programs are there.
@@ -51,7 +54,14 @@ func (g *demoRig) find(ctx context.Context, c *demoCmd, tell io.Writer) (err err
 		beside = filepath.Dir(self)
 	}
 	missing := map[string]*string{}
-	for name, program := range map[string]*string{"pdp": &g.pdpProgram, "sidecar": &g.sidecarProgram} {
+	programs := map[string]*string{"pdp": &g.pdpProgram, "sidecar": &g.sidecarProgram}
+	if c.Replicas > 0 {
+		if g.etcdProgram, err = named(c.Etcd); err != nil {
+			return err
+		}
+		programs[etcdMember] = &g.etcdProgram
+	}
+	for name, program := range programs {
 		if file := filepath.Join(beside, name); *program == "" && isProgram(file) {
 			*program = file
 		}
@@ -67,7 +77,7 @@ func (g *demoRig) find(ctx context.Context, c *demoCmd, tell io.Writer) (err err
 	}
 	for name, program := range missing {
 		if *program, err = exec.LookPath(name); err != nil {
-			return fmt.Errorf("the program %s is neither beside pdpctl nor in PATH, and this is no checkout of Jobward to build it from: name it with --%s FILE", name, name)
+			return fmt.Errorf("the program %s is neither beside pdpctl nor in PATH, and this is no checkout of Jobward to build it from: name it with --%s FILE", name, strings.TrimSuffix(name, "-member"))
 		}
 	}
 	return nil
@@ -109,12 +119,32 @@ func (g *demoRig) build(ctx context.Context, root string, missing map[string]*st
 	var packages []string
 	for name, program := range missing {
 		*program = filepath.Join(g.dir, "bin", name)
-		packages = append(packages, "./"+name)
+		if name != etcdMember {
+			packages = append(packages, "./"+name)
+		}
 	}
 	slices.Sort(packages)
-	fmt.Fprintf(tell, "go build %s\n", strings.Join(packages, " "))
-	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", filepath.Join(g.dir, "bin") + "/"}, packages...)...)
-	cmd.Dir, cmd.WaitDelay = root, time.Second // its compilers may outlive it when it is interrupted
+	if program := missing[etcdMember]; program != nil {
+		// It is a module of its own, since etcd's server is not among our dependencies.
+		if err := goBuild(ctx, filepath.Join(root, "test", "etcd", "member"), tell, "-o", *program, "."); err != nil {
+			return err
+		}
+	}
+	if len(packages) == 0 {
+		return nil
+	}
+	return goBuild(ctx, root, tell, append([]string{"-o", filepath.Join(g.dir, "bin") + "/"}, packages...)...)
+}
+
+// goBuild builds in a directory, and says what.
+func goBuild(ctx context.Context, dir string, tell io.Writer, args ...string) error {
+	what := strings.Join(args[2:], " ")
+	if what == "." {
+		what = "a member of etcd (test/etcd/member)"
+	}
+	fmt.Fprintf(tell, "go build %s\n", what)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
+	cmd.Dir, cmd.WaitDelay = dir, time.Second // its compilers may outlive it when it is interrupted
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, said)
 	}
@@ -152,16 +182,7 @@ func (g *demoRig) socket(name string) string { return "unix:" + g.file(name+".so
 
 // run starts a process that serves on its socket, and makes connections to it.
 func (g *demoRig) run(name, title, program string, args ...string) (*demoProcess, error) {
-	log, err := os.Create(g.file(name + ".log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	p := &demoProcess{name: name, title: title, log: log.Name(), cmd: exec.Command(program, append(args, "--log-format=text")...), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = g.dir, log, log
-	// What is set for other programs of this machine is not meant for these.
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "JOBWARD_") || strings.HasPrefix(v, "OTEL_") })
-	dieWithParent(p.cmd)
+	p := &demoProcess{name: name, title: title, log: g.file(name + ".log"), program: program, args: append(args, "--log-format=text")}
 	for range demoClients {
 		c, err := grpc.NewClient(g.socket(name), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.2, MaxDelay: 100 * time.Millisecond}, MinConnectTimeout: demoLimit,
@@ -171,15 +192,33 @@ func (g *demoRig) run(name, title, program string, args ...string) (*demoProcess
 		}
 		g.conns, p.conns = append(g.conns, c), append(p.conns, c)
 	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
+	return p, g.launch(p)
+}
+
+// launch starts a process, for the first time or again.
+func (g *demoRig) launch(p *demoProcess) error {
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
 	}
-	g.processes = append(g.processes, p)
+	defer log.Close()
+	cmd, ended := exec.Command(p.program, p.args...), make(chan struct{})
+	cmd.Dir, cmd.Stdout, cmd.Stderr = g.dir, log, log
+	// What is set for other programs of this machine is not meant for these.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "JOBWARD_") || strings.HasPrefix(v, "OTEL_") })
+	dieWithParent(cmd)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if p.cmd == nil {
+		g.processes = append(g.processes, p)
+	}
+	p.cmd, p.ended = cmd, ended
 	go func() {
-		p.cmd.Wait() // how it ended is in ProcessState
-		close(p.ended)
+		cmd.Wait() // how it ended is in ProcessState
+		close(ended)
 	}()
-	return p, nil
+	return nil
 }
 
 // clear kills what runs and removes what was written. A second time it does nothing.
@@ -223,9 +262,12 @@ type demoProcess struct {
 	name  string
 	title string // its name in a sentence
 	log   string // the file
-	cmd   *exec.Cmd
-	ended chan struct{}      // closed when it has
-	conns []*grpc.ClientConn // one for each client
+
+	program string
+	args    []string
+	cmd     *exec.Cmd
+	ended   chan struct{}      // closed when it has
+	conns   []*grpc.ClientConn // one for each client
 }
 
 func (p *demoProcess) hasEnded() bool {
