@@ -21,19 +21,16 @@ func (d *daemon) drain() {
 	}
 	d.services.Drain() // streams that callers hold open: they would not end by themselves
 	d.health.Drain()
-	leases := make(chan struct{})
-	go func() {
-		defer close(leases)
-		// Not all of the grace, so that the streams that stand until then end by themselves.
-		d.endLeases(d.ShutdownGrace * 9 / 10)
-	}()
+	began := time.Now()
 	requests := make(chan struct{})
 	go func() {
 		defer close(requests)
 		d.rest.Shutdown(d.ShutdownGrace, d.log)
 	}()
-	d.cutOff()
-	<-leases
+	// Until its sidecars have gone elsewhere this PDP answers them. Not all of the grace, so
+	// that the streams that stand until then end by themselves.
+	d.endLeases(d.ShutdownGrace * 9 / 10)
+	serving.CutOff(d.grpc, max(d.ShutdownGrace-time.Since(began), 0), d.log)
 	<-requests
 }
 
