@@ -294,7 +294,7 @@ func (r remote) Check(ctx context.Context, q *pep.Question) (authz.Decision, err
 		if d, ok := s.wrong(p, sc, req, asked); ok {
 			return d, nil
 		}
-		if err := at.e.Reached(asked.Epoch, asked.Applied); err != nil {
+		if err := at.e.Reached(ctx, asked.Epoch, asked.Applied); err != nil {
 			return authz.Decision{}, err
 		}
 		var preempted func()
