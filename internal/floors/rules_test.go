@@ -12,7 +12,8 @@ import (
 // by a test of that package: R7 in a comment, a name or a string.
 func checkRules(tr *tree) (complaints []string) {
 	complaints = append(complaints, rulesOf(tr, "pdp/policy", "R")...)
-	return append(complaints, rulesOf(tr, "internal/lease", "L")...)
+	complaints = append(complaints, rulesOf(tr, "internal/lease", "L")...)
+	return append(complaints, rulesOf(tr, "pdp/replica", "M")...)
 }
 
 // rulesOf checks one package, silently if there is none yet. A rule is a line

@@ -21,6 +21,9 @@ func (m *Member) contact(r state.Registration) (Peer, error) {
 	if c := m.peers[r.Incarnation]; c != nil {
 		return c, nil
 	}
+	if m.stopped {
+		return nil, errStopped()
+	}
 	p, err := m.opt.Dialer.Dial(r)
 	if err != nil {
 		return nil, err
@@ -60,13 +63,17 @@ func (m *Member) Stats() Stats {
 // otherwise the registration becomes a departed one. It tries until ctx ends; if the store
 // cannot be reached, peers will fence it.
 func (m *Member) Stop(ctx context.Context, clean bool) error {
+	m.mu.Lock()
+	m.stopped, m.cause = true, stopped
+	m.until.Store(0)
+	m.mu.Unlock()
 	m.stop()
 	m.calls.end()
-	m.until.Store(0)
 	m.runs.Wait()
 	m.mu.Lock()
 	id, joined := m.reg.Incarnation, m.joined
-	m.joined, m.cause = false, errNotJoined()
+	clean = clean || m.reg.Version == 1 // it never answered (M9)
+	m.joined, m.serving = false, false
 	for _, c := range m.peers {
 		c.close()
 	}

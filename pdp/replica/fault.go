@@ -14,12 +14,13 @@ const (
 	FaultForgetsDeparted
 	// FaultServesOn answers on after it was fenced (M3).
 	FaultServesOn
-	// FaultResumes comes back under the name that was fenced (M3).
+	// FaultResumes takes over a registration that stands under its name (M3).
 	FaultResumes
 	// FaultListOld takes the list that was read for an earlier receipt (M5).
 	FaultListOld
 	// FaultPendingForever counts every answer of a peer, also that it still waits for a
-	// revision which it has not applied (M8).
+	// revision which it has not applied (M8). It does harm when the peer has FaultHeadIgnored,
+	// as else it falls silent.
 	FaultPendingForever
 	// FaultHeadIgnored serves after a renewal whatever the view has reached (M2).
 	FaultHeadIgnored
@@ -27,4 +28,13 @@ const (
 	FaultWaitsForLoading
 	// FaultKeepsLeases does not cut its generations when it was fenced (M3).
 	FaultKeepsLeases
+	// FaultAppliedIsSettled takes a peer that has applied a revision for one whose sidecars
+	// have let go (M6).
+	FaultAppliedIsSettled
+	// FaultAppliedIsPending waits for an answer of a peer that is known to have applied the
+	// revision, and for the fence when there is none (M8).
+	FaultAppliedIsPending
+	// FaultAnswerCounts lets a renewal serve from when it was answered, not from when it was
+	// sent (M1).
+	FaultAnswerCounts
 )

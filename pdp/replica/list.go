@@ -102,6 +102,11 @@ func (m *Member) readList() (state.Registrations, error) {
 		gone[d.Incarnation] = since
 	}
 	m.gone = gone
+	for id := range m.fencing {
+		if _, live := sights[id]; !live {
+			delete(m.fencing, id)
+		}
+	}
 	for id, c := range m.peers {
 		if _, live := sights[id]; !live {
 			delete(m.peers, id)
@@ -109,6 +114,14 @@ func (m *Member) readList() (state.Registrations, error) {
 		}
 	}
 	return list, nil
+}
+
+// heard is from when on this PDP can speak of the silence of others, if it can: it renews, and
+// has since then without falling silent itself. Otherwise whoever is back first, after the
+// store was gone or could not be written, would fence all others before they can renew (M10).
+// Called with the lock.
+func (m *Member) heard(now lease.Instant) (since lease.Instant, ok bool) {
+	return m.well, m.joined && now.Sub(m.put.sent) < m.opt.Fence
 }
 
 // over is when nothing of a departed incarnation can be believed any more (M7).
@@ -120,57 +133,94 @@ func over(since lease.Instant, d state.Departed) lease.Instant {
 // only stands in the list.
 const loadTime = 30 * time.Minute
 
-// keepHouse fences registrations that nobody renews and forgets what was waited out, so that
-// the next receipt has not to.
+// patience is for how long a registration that is not renewed is left alone.
+func (m *Member) patience(r state.Registration) time.Duration {
+	if r.Version == 1 {
+		return loadTime
+	}
+	return r.Fence + m.opt.Fence
+}
+
+// houseLoop does what receipts should not have to wait for.
+func (m *Member) houseLoop() {
+	for pause(m.ctx, m.opt.Fence/3) {
+		m.keepHouse()
+	}
+}
+
+// keepHouse fences registrations that nobody renews and forgets what was waited out. Who
+// cannot renew himself says nothing about others.
 func (m *Member) keepHouse() {
 	list, err := m.lists.get(m.ctx)
 	if err != nil {
 		return
 	}
 	now := m.opt.Now()
+	var dead []state.Registration
+	var past []state.Departed
+	m.mu.Lock()
+	heard, well := m.heard(now)
 	for _, r := range list.Live {
-		m.mu.Lock()
-		s, other := m.sights[r.Incarnation]
-		m.mu.Unlock()
-		patience := r.Fence + m.opt.Fence
-		if r.Version == 1 {
-			patience = loadTime
-		}
-		if other && s.version == r.Version && now.Sub(s.since) > patience {
-			m.fence(r)
+		if s, other := m.sights[r.Incarnation]; well && other && s.version == r.Version && now.Sub(max(s.since, heard)) > m.patience(r) {
+			dead = append(dead, r)
 		}
 	}
 	for _, d := range list.Departed {
-		m.mu.Lock()
-		since, known := m.gone[d.Incarnation]
-		m.mu.Unlock()
-		if !known || now < over(since, d) {
-			continue
+		if since, known := m.gone[d.Incarnation]; known && now >= over(since, d) {
+			past = append(past, d)
 		}
-		ctx, cancel := context.WithTimeout(m.ctx, m.opt.Fence/3)
-		if err := m.opt.Registry.Forget(ctx, d.Incarnation); err == nil {
+	}
+	strays := m.strays
+	m.strays = nil
+	m.mu.Unlock()
+	for _, r := range dead {
+		m.fence(r)
+	}
+	for _, d := range past {
+		if m.try(func(ctx context.Context) error { return m.opt.Registry.Forget(ctx, d.Incarnation) }) == nil {
 			m.log.Info("the leases of a departed PDP are over", "replica", d.Name, "incarnation", short(d.Incarnation))
 		}
-		cancel()
+	}
+	for _, id := range strays {
+		if m.try(func(ctx context.Context) error { return m.opt.Registry.Leave(ctx, id) }) != nil {
+			m.mu.Lock()
+			m.strays = append(m.strays, id)
+			m.mu.Unlock()
+		}
 	}
 }
 
-// fence takes a registration for gone. It fails when that was renewed meanwhile.
-func (m *Member) fence(r state.Registration) bool {
+// try writes to the registry once.
+func (m *Member) try(write func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(m.ctx, m.opt.Fence/3)
 	defer cancel()
-	err := m.opt.Registry.Fence(ctx, r)
-	if err != nil {
-		if codeOf(err) != state.CodeNotTheSame && m.ctx.Err() == nil {
-			m.log.Warn("a PDP that says nothing could not be fenced", "replica", r.Name, "error", err)
-		}
-		return false
-	}
+	return write(ctx)
+}
+
+// fence takes a registration for gone, unless it was renewed meanwhile. Of many receipts
+// that want it one does it.
+func (m *Member) fence(r state.Registration) {
 	m.mu.Lock()
-	m.stats.Fences++
+	busy := m.fencing[r.Incarnation]
+	m.fencing[r.Incarnation] = true
 	m.mu.Unlock()
-	m.log.Warn("a PDP that says nothing was fenced; the leases that it may have granted are waited for", "replica", r.Name, "incarnation", short(r.Incarnation))
-	return true
+	if busy {
+		return
+	}
+	err := m.try(func(ctx context.Context) error { return m.opt.Registry.Fence(ctx, r) })
+	m.mu.Lock()
+	if err == nil {
+		m.stats.Fences++
+	} else {
+		delete(m.fencing, r.Incarnation)
+	}
+	m.mu.Unlock()
+	switch {
+	case err == nil:
+		m.log.Warn("a PDP that says nothing was fenced; the leases that it may have granted are waited for", "replica", r.Name, "incarnation", short(r.Incarnation))
+	case codeOf(err) != state.CodeNotTheSame && m.ctx.Err() == nil:
+		m.log.Warn("a PDP that says nothing could not be fenced", "replica", r.Name, "error", err)
+	}
 }
 
 // Registrations reads the list, and gives the name of this PDP's own incarnation.

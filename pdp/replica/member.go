@@ -58,16 +58,30 @@ type Member struct {
 	runs sync.WaitGroup
 
 	lists lister
+	draft draft // of Join, and then of the goroutine that renews
 
+	// What follows is guarded by mu. Under it neither Local nor the Registry is called.
 	mu      sync.Mutex
 	reg     state.Registration // as it was last sent
 	joined  bool               // reg stands, as far as is known
+	stopped bool               // Stop was called: it never serves again
 	serving bool               // as OnChange was told
-	cause   error              // why it does not serve
+	cause   cause              // why it does not serve, while it does not
+	ceased  lease.Instant      // since when
+	put     put                // the last that succeeded
+	well    lease.Instant      // since when none came too late
+	strays  []state.Incarnation
 	peers   map[state.Incarnation]*contact
 	sights  map[state.Incarnation]sight         // of live registrations of others
 	gone    map[state.Incarnation]lease.Instant // when departed ones were first seen
+	fencing map[state.Incarnation]bool          // being fenced, or fenced and not yet seen to be gone
 	stats   Stats
+}
+
+// put is a renewal, or a join: when it was sent and which head it read.
+type put struct {
+	sent lease.Instant
+	head authz.Revision
 }
 
 // sight is a registration as it was first seen with this version.
@@ -97,8 +111,9 @@ func New(opt Options) *Member {
 		}
 	}
 	m := &Member{
-		opt: opt, log: opt.Logger, attached: make(chan struct{}), served: make(chan struct{}), cause: errNotJoined(),
+		opt: opt, log: opt.Logger, attached: make(chan struct{}), served: make(chan struct{}), ceased: opt.Now(),
 		peers: map[state.Incarnation]*contact{}, sights: map[state.Incarnation]sight{}, gone: map[state.Incarnation]lease.Instant{},
+		fencing: map[state.Incarnation]bool{},
 	}
 	m.lists.read = m.readList
 	m.ctx, m.stop = context.WithCancel(context.Background())
@@ -119,17 +134,15 @@ func (m *Member) Attach(l Local) {
 // which is read from Options.Now in the very call that answers (M1). It takes no lock.
 func (m *Member) Serving(now lease.Instant) bool { return int64(now) < m.until.Load() }
 
-// Why tells why this PDP does not serve at now: KindUnavailable (FENCED). It is nil when it does.
+// Why tells why this PDP does not serve at now, since when, and what to do: KindUnavailable
+// (FENCED). It is nil when it does.
 func (m *Member) Why(now lease.Instant) error {
 	if m.Serving(now) {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.cause != nil {
-		return m.cause
-	}
-	return errSilent()
+	return m.why(now)
 }
 
 // Incarnation gives the name of this life of the PDP; it changes when it was fenced.
@@ -143,9 +156,12 @@ func (m *Member) Incarnation() state.Incarnation {
 func (m *Member) Ready(ctx context.Context) error {
 	select {
 	case <-m.served:
+		if m.ctx.Err() != nil {
+			return errStopped()
+		}
 		return nil
 	case <-m.ctx.Done():
-		return errNotJoined()
+		return errStopped()
 	case <-ctx.Done():
 		return errors.Join(context.Cause(ctx), m.Why(m.opt.Now()))
 	}
@@ -175,47 +191,9 @@ func (m *Member) Join(ctx context.Context) error {
 	}
 	m.calls.begin(&m.runs, m.opt.OnChange)
 	m.runs.Go(m.renewLoop)
+	m.runs.Go(m.houseLoop)
+	m.runs.Go(m.lookLoop)
 	return nil
-}
-
-// join registers a new incarnation. Of a try whose answer was lost nothing is known, so each
-// try has a name of its own; one that stands without an owner is fenced by housekeeping.
-func (m *Member) join(ctx context.Context) error {
-	reg := state.Registration{
-		Incarnation: m.opt.Draw(), Name: m.opt.Name, Address: m.opt.Address, Term: m.opt.Term, Fence: m.opt.Fence, Version: 1,
-	}
-	if m.loaded() {
-		reg.Version, reg.Settled, reg.Applied = 2, m.local.Settled(), m.local.Applied()
-	}
-	if m.opt.Fault == FaultResumes && m.reg.Incarnation != (state.Incarnation{}) {
-		reg.Incarnation, reg.Version = m.reg.Incarnation, m.reg.Version+1
-	}
-	ctx, cancel := context.WithTimeout(ctx, m.opt.Fence/3)
-	defer cancel()
-	sent := m.opt.Now()
-	head, err := m.opt.Registry.Join(ctx, reg)
-	if err != nil {
-		return err
-	}
-	m.mu.Lock()
-	m.reg, m.joined = reg, true
-	m.stats.Joined++
-	m.mu.Unlock()
-	m.log.Info("registered", "replica", m.opt.Name, "incarnation", short(reg.Incarnation), "address", m.opt.Address, "head", head)
-	if reg.Version > 1 {
-		m.extend(reg.Incarnation, sent, head)
-	}
-	return nil
-}
-
-// loaded reports whether the view is there.
-func (m *Member) loaded() bool {
-	select {
-	case <-m.attached:
-		return true
-	default:
-		return false
-	}
 }
 
 // short is an incarnation for people.
@@ -231,21 +209,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// CodeNotReplicated is that of what only PDPs on a shared store can do.
-const CodeNotReplicated = "NOT_REPLICATED"
-
-func errNotJoined() error {
-	return authz.Errorf(authz.KindUnavailable, state.CodeFenced, "this policy decision point is not registered with the store yet, and may not answer: ask another")
-}
-
-func errSilent() error {
-	return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
-		"this policy decision point could not renew its registration in the store, or has not caught up with it, and may not answer until it has: ask another")
-}
-
-func errFenced() error {
-	return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
-		"the other policy decision points have taken this one for gone, as nothing was heard of it; it may not answer until it has joined again: ask another")
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/jobward/jobward/internal/lease"
+	"github.com/jobward/jobward/pdp/authz"
 	"github.com/jobward/jobward/pdp/state"
 )
 
@@ -57,7 +58,7 @@ func trouble(t *testing.T, seed uint64, fault Fault, deaf bool) (w *world) {
 // event is one thing that happens.
 func (w *world) event(running *sync.WaitGroup) {
 	n, other := w.nodes[w.rnd.IntN(len(w.nodes))], w.nodes[w.rnd.IntN(len(w.nodes))]
-	switch w.rnd.IntN(14) {
+	switch w.rnd.IntN(16) {
 	case 0, 1, 2, 3:
 		running.Go(func() { w.commit(n) })
 	case 4:
@@ -82,6 +83,21 @@ func (w *world) event(running *sync.WaitGroup) {
 		n.mu.Lock()
 		n.side.shut = !n.side.shut
 		n.mu.Unlock()
+	case 14: // the store is gone for everybody
+		for _, n := range w.nodes {
+			n.setCut(true)
+		}
+		running.Go(func() {
+			time.Sleep(3 * fence)
+			for _, n := range w.nodes {
+				n.setCut(false)
+			}
+		})
+	case 15:
+		n.mu.Lock()
+		n.harmed++
+		n.mu.Unlock()
+		n.h.LoseAnswer()
 	case 13: // it is killed, and a new one started; the sidecar of the old one believes on
 		old := n.side
 		n.end()
@@ -126,9 +142,10 @@ func TestPlanted(t *testing.T) {
 		fault Fault
 		deaf  bool
 	}{
-		"M7 fence wait only": {FaultFenceWaitOnly, false}, "M7 forgets departed": {FaultForgetsDeparted, false}, "M3 serves on": {FaultServesOn, false},
-		"M5 list old": {FaultListOld, false}, "M2 head ignored": {FaultHeadIgnored, false},
-		"M6 peer acknowledges before its sidecars": {NoFault, true},
+		"M2 head ignored": {FaultHeadIgnored, false},
+		"M3 serves on":    {FaultServesOn, false}, "M3 resumes": {FaultResumes, false},
+		"M6 applied is settled": {FaultAppliedIsSettled, false}, "M6 peer acknowledges before its sidecars": {NoFault, true},
+		"M7 fence wait only": {FaultFenceWaitOnly, false}, "M7 forgets departed": {FaultForgetsDeparted, false},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			const most = 150
@@ -143,10 +160,10 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
-// steady is a world in which nothing happens, for scripts.
-func steady(t *testing.T, fault Fault, play func(t *testing.T, w *world, a, b *node)) {
+// steady is a world in which nothing happens, for scripts. Faults are of nodes by name.
+func steady(t *testing.T, faults map[string]Fault, play func(t *testing.T, w *world, a, b *node)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, 2, fault)
+		w := newWorldOf(t, 1, 2, NoFault, faults)
 		for _, n := range w.nodes {
 			if err := n.m.Ready(t.Context()); err != nil {
 				t.Fatal(err)
@@ -159,74 +176,55 @@ func steady(t *testing.T, fault Fault, play func(t *testing.T, w *world, a, b *n
 	})
 }
 
-// A peer that waits for a revision which its stuck watch never brings is fenced, and the
-// receipt is effective within its bound (M2, M8).
-func TestStuckWatch(t *testing.T) {
-	settle := func(fault Fault, limit time.Duration) (r Receipt, took time.Duration) {
-		steady(t, fault, func(t *testing.T, w *world, a, b *node) {
-			b.setStuck(true)
-			rev, err := a.h.Commit(t.Context(), state.Batch{Puts: []state.Record{&state.Runner{ID: "r"}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			defer cancel()
-			began := time.Now()
-			r = a.m.Settle(ctx, []Want{{Revision: rev}}, nil)
-			took = time.Since(began)
-			if fault == NoFault && b.m.Serving(b.now()) {
-				t.Error("the stuck one answers")
-			}
-		})
-		return r, took
+// change commits something, for which nobody waits yet.
+func (n *node) change(t *testing.T) []Want {
+	t.Helper()
+	rev, err := n.h.Commit(t.Context(), state.Batch{Puts: []state.Record{&state.Runner{ID: "r", Beat: authz.Stamp(time.Now().UnixNano())}}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if r, took := settle(NoFault, time.Minute); !r.Effective || took > r.Bound || r.Standings[0].Outcome != Gone {
-		t.Errorf("after %v: %+v", took, r)
-	}
-	// With both bugs of a stuck watch the receipt never comes.
-	if r, _ := settle(FaultHeadIgnored, time.Minute); !r.Effective {
-		t.Errorf("a peer whose view stands still was not fenced: %+v", r)
-	}
+	return []Want{{Revision: rev}}
+}
+
+// settle waits for a receipt for so long.
+func (n *node) settle(limit time.Duration, wants []Want) (Receipt, time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	began := time.Now()
+	r := n.m.Settle(ctx, wants, nil)
+	return r, time.Since(began)
 }
 
 // Who was fenced and comes back renews no lease from before: its sidecars have to say hello
-// (M3), as they may owe an ack for which nobody waits any more.
+// (M3).
 func TestCutAfterFence(t *testing.T) {
-	play := func(fault Fault) (wrong []string) {
-		steady(t, fault, func(t *testing.T, w *world, a, b *node) {
-			time.Sleep(fence / 2)
-			b.tend(false)
-			b.setCut(true)
-			done := make(chan struct{})
-			go func() { w.commit(a); close(done) }()
-			for began := time.Now(); time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-				if a.m.Stats().Fences > 0 {
-					b.setCut(false)
-				}
-				a.tend(false)
-				b.tend(true) // its acks are late
-				a.look()
-				b.look()
+	for fault, cuts := range map[Fault]bool{NoFault: true, FaultKeepsLeases: false} {
+		steady(t, map[string]Fault{"n1": fault}, func(t *testing.T, w *world, a, b *node) {
+			b.pause()
+			wants := a.change(t)
+			if r, took := a.settle(time.Minute, wants); !r.Effective || took > r.Bound || a.m.Stats().Fences != 1 {
+				t.Errorf("after %v: %+v", took, r)
 			}
-			<-done
-			if w.receipts != 1 || b.m.Stats().Joined != 2 {
-				t.Errorf("%d receipts, %+v", w.receipts, b.m.Stats())
+			before := b.m.Incarnation()
+			b.goOn()
+			if now := b.now(); b.m.Serving(now) { // M1: by the clock of this moment
+				t.Error("it answers after a pause")
 			}
-			wrong = w.wrong
+			time.Sleep(fence)
+			if s := b.m.Stats(); !b.m.Serving(b.now()) || b.m.Incarnation() == before || s.Joined != 2 || s.Fenced != 1 {
+				t.Errorf("it did not join again: %+v", s)
+			}
+			// Its serving had ended before, which cuts as well: what counts is the second.
+			if got := b.side.cuts == 2; got != cuts {
+				t.Errorf("%d: cut %d times", fault, b.side.cuts)
+			}
 		})
-		return wrong
-	}
-	if wrong := play(NoFault); len(wrong) > 0 {
-		t.Error(wrong[0])
-	}
-	if wrong := play(FaultKeepsLeases); len(wrong) == 0 {
-		t.Error("leases that were renewed after a fence were not found out")
 	}
 }
 
 // Healthy peers settle at once, and nobody is fenced.
 func TestHealthy(t *testing.T) {
-	steady(t, NoFault, func(t *testing.T, w *world, a, b *node) {
+	steady(t, nil, func(t *testing.T, w *world, a, b *node) {
 		for range 10 {
 			done := make(chan struct{})
 			go func() { w.commit(a); close(done) }()
@@ -252,7 +250,7 @@ func TestHealthy(t *testing.T) {
 // A clean stop is waited for by nobody; one that is not counts as departed (R8).
 func TestStop(t *testing.T) {
 	for _, clean := range []bool{true, false} {
-		steady(t, NoFault, func(t *testing.T, w *world, a, b *node) {
+		steady(t, nil, func(t *testing.T, w *world, a, b *node) {
 			if err := b.m.Stop(t.Context(), clean); err != nil {
 				t.Fatal(err)
 			}
@@ -262,13 +260,7 @@ func TestStop(t *testing.T) {
 			if b.m.Serving(b.now()) || b.m.Why(b.now()) == nil {
 				t.Error("it serves on")
 			}
-			rev, err := a.h.Commit(t.Context(), state.Batch{Puts: []state.Record{&state.Runner{ID: "r"}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			began := time.Now()
-			r := a.m.Settle(t.Context(), []Want{{Revision: rev}}, nil)
-			took := time.Since(began)
+			r, took := a.settle(time.Minute, a.change(t))
 			want := lease.GrantorTerm(fence) - lease.Margin + lease.GrantorTerm(term)
 			if clean && (took > 100*time.Millisecond || len(r.Standings) > 0) || !clean && (took < want || took > r.Bound || r.Standings[0].Outcome != Gone) || !r.Effective {
 				t.Errorf("clean %v: after %v, %+v", clean, took, r)
@@ -279,11 +271,9 @@ func TestStop(t *testing.T) {
 
 // Without the store nothing is effective, and the PDP ceases to answer within F and says so.
 func TestNoStore(t *testing.T) {
-	steady(t, NoFault, func(t *testing.T, w *world, a, b *node) {
+	steady(t, nil, func(t *testing.T, w *world, a, b *node) {
 		a.setCut(true)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*fence)
-		defer cancel()
-		if r := a.m.Settle(ctx, []Want{{Revision: 1}}, nil); r.Effective {
+		if r, _ := a.settle(10*fence, []Want{{Revision: 1}}); r.Effective {
 			t.Errorf("effective without the store: %+v", r)
 		}
 		if a.m.Serving(a.now()) || a.m.Stats().Silent != 1 || !a.side.cut {

@@ -13,20 +13,30 @@ import (
 )
 
 // renewLoop keeps the registration, three times in F and more often when that fails. A timer
-// says when to try, never what time it is (R11). It begins when the view is there (M9).
+// says when to try, never what time it is (R11). It begins when the view is there (M9), and
+// does nothing else: what holds a renewal up ends the serving.
 func (m *Member) renewLoop() {
 	select {
 	case <-m.attached:
 	case <-m.ctx.Done():
 		return
 	}
-	wait := time.Duration(0)
-	for pause(m.ctx, wait) {
-		if m.renew() {
+	for wait := time.Duration(0); pause(m.ctx, wait); m.look() {
+		if wait = m.opt.Fence / 20; m.renew() {
 			wait = m.opt.Fence / 3
-			m.keepHouse()
-		} else {
-			wait = m.opt.Fence / 20
+		}
+	}
+}
+
+// lookLoop sees that the serving has ended when nobody else looks.
+func (m *Member) lookLoop() {
+	for {
+		wait := m.opt.Fence / 3
+		if left := m.left(); left > 0 {
+			wait = min(wait, left+time.Millisecond)
+		}
+		if !pause(m.ctx, wait) {
+			return
 		}
 		m.look()
 	}
@@ -68,12 +78,12 @@ func (m *Member) renew() bool {
 // next is what the next renewal says. What it says of the view and the sidecars was so
 // before it is sent.
 func (m *Member) next() state.Registration {
+	// Settled first: it must not be of a later moment than Applied.
+	settled, applied := m.local.Settled(), m.local.Applied()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reg.Version++
-	// Settled first: it must not be of a later moment than Applied.
-	m.reg.Settled = m.local.Settled()
-	m.reg.Applied = m.local.Applied()
+	m.reg.Settled, m.reg.Applied = settled, applied
 	return m.reg
 }
 
@@ -84,7 +94,18 @@ func (m *Member) left() time.Duration {
 
 // extend lets this PDP serve until F(1-ρ) after sent, once its view has reached head (M1, M2).
 func (m *Member) extend(id state.Incarnation, sent lease.Instant, head authz.Revision) {
+	if m.opt.Fault == FaultAnswerCounts {
+		sent = m.opt.Now()
+	}
 	until := sent.Add(lease.HolderTerm(m.opt.Fence))
+	m.mu.Lock()
+	if m.reg.Incarnation == id && sent >= m.put.sent {
+		if m.put.sent == 0 || sent.Sub(m.put.sent) >= m.opt.Fence {
+			m.well = m.opt.Now()
+		}
+		m.put = put{sent, head}
+	}
+	m.mu.Unlock()
 	if m.opt.Fault == FaultHeadIgnored || m.local.Applied() >= head {
 		m.raise(id, until)
 		return
@@ -98,10 +119,10 @@ func (m *Member) extend(id state.Incarnation, sent lease.Instant, head authz.Rev
 	})
 }
 
-// raise moves the end of serving, unless this is another incarnation by now.
+// raise moves the end of serving, unless this is another incarnation by now, or none.
 func (m *Member) raise(id state.Incarnation, until lease.Instant) {
 	m.mu.Lock()
-	if m.joined && m.reg.Incarnation == id && int64(until) > m.until.Load() {
+	if !m.stopped && m.joined && m.reg.Incarnation == id && int64(until) > m.until.Load() {
 		m.until.Store(int64(until))
 	}
 	m.mu.Unlock()
@@ -113,7 +134,8 @@ func (m *Member) raise(id state.Incarnation, until lease.Instant) {
 func (m *Member) fenced() {
 	m.mu.Lock()
 	id := m.reg.Incarnation
-	m.joined, m.cause = false, errFenced()
+	m.joined, m.cause = false, fenced
+	m.ceased = m.opt.Now()
 	m.stats.Fenced++
 	m.until.Store(0)
 	if m.opt.Fault == FaultServesOn {
@@ -136,30 +158,33 @@ func (m *Member) cut() {
 // look tells whoever wants to know when serving has begun or ended. When it has ended because
 // the store could not be reached, the sidecars are sent elsewhere; their leases run on.
 func (m *Member) look() {
-	serves := m.Serving(m.opt.Now())
 	m.mu.Lock()
-	if serves == m.serving {
+	now := m.opt.Now() // under the lock, or an older look could have the last word
+	serves := m.Serving(now)
+	if serves == m.serving || m.stopped {
 		m.mu.Unlock()
 		return
 	}
-	m.serving = serves
-	silent := !serves && m.joined
-	if serves {
-		m.cause = nil
+	quiet := !serves && m.joined
+	var why error
+	if m.serving = serves; serves {
+		m.cause = silent // if it ends and nobody says why
 		select {
 		case <-m.served:
 		default:
 			close(m.served)
 		}
-	} else if silent {
-		m.cause = errSilent()
-		m.stats.Silent++
+	} else {
+		if quiet {
+			m.ceased = min(now, lease.Instant(m.until.Load()))
+			m.stats.Silent++
+		}
+		why = m.why(now)
 	}
-	cause := m.cause
-	m.calls.tell(cause)
+	m.calls.tell(why)
 	m.mu.Unlock()
-	if silent {
-		m.log.Error("this PDP may not answer at present", "error", cause)
+	if quiet {
+		m.log.Error("this PDP may not answer at present", "error", why)
 		m.cut()
 	} else if serves {
 		m.log.Info("this PDP may answer")

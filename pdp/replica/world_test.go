@@ -36,10 +36,15 @@ type world struct {
 	receipts  int
 	longest   time.Duration
 	apart     map[[2]*node]bool // who cannot call whom
+	faults    map[string]Fault  // of single nodes, by name
 }
 
 func newWorld(t *testing.T, seed uint64, n int, fault Fault) *world {
-	w := &world{t: t, cluster: memstore.NewCluster(memstore.Options{Timeout: 50 * time.Millisecond}), rnd: rand.New(rand.NewPCG(seed, 0)), fault: fault, apart: map[[2]*node]bool{}}
+	return newWorldOf(t, seed, n, fault, nil)
+}
+
+func newWorldOf(t *testing.T, seed uint64, n int, fault Fault, faults map[string]Fault) *world {
+	w := &world{t: t, cluster: memstore.NewCluster(memstore.Options{Timeout: 50 * time.Millisecond}), rnd: rand.New(rand.NewPCG(seed, 0)), fault: fault, faults: faults, apart: map[[2]*node]bool{}}
 	for i := range n {
 		w.nodes = append(w.nodes, w.start(fmt.Sprint("n", i)))
 	}
@@ -67,29 +72,54 @@ type node struct {
 	cut     bool          // the store cannot be reached
 	resume  chan struct{} // not nil: the process stands still
 	frozen  lease.Instant
+	full    bool // the store answers, and takes no write
 	dead    bool
-	since   lease.Instant // when the side came to owe an ack
+	harmed  int // how often something was done to it
+	changes []error
+	renewed func() // is called when a renewal is stored, and not yet answered
 	side    *side
 }
 
-// side is a sidecar: it believes what it knows until its lease ends. The grantor's half of
-// the lease is the node's.
+// side is a sidecar: it believes what it knows until its lease ends. Grants and
+// invalidations come to it in order, so that it knows of whatever was applied before a
+// grant (L10). The grantor's half of the lease is the node's.
 type side struct {
 	knows authz.Revision
 	until time.Time // by its own clock, which is slow
 	ends  lease.Instant
+	acked authz.Revision
+	owes  []owed
 	cut   bool
+	cuts  int
 	shut  bool // it cannot be reached
 }
 
+// owed is a revision that was not acked, and the end of the longest grant before it.
+type owed struct {
+	revision authz.Revision
+	ends     lease.Instant
+}
+
+// slowest is how much longer a term is by the slowest clock that R11 allows.
+func slowest(d time.Duration) time.Duration { return d * 100 / 99 }
+
 // start starts a PDP as R8 says: registered, then loaded, then serving.
 func (w *world) start(name string) *node {
-	n := &node{w: w, name: name, h: w.cluster.Open(), origin: time.Now(), rate: 1 + (w.rnd.Float64()-0.5)/100, side: &side{cut: true}}
+	n := &node{w: w, name: name, h: w.cluster.Open(), origin: time.Now(), rate: 1 + (w.rnd.Float64()-0.5)/50, side: &side{cut: true}}
+	fault := w.fault
+	if f, ok := w.faults[name]; ok {
+		fault = f
+	}
 	n.m = New(Options{
-		Registry: &slow{n, n.h.Registry()}, Dialer: dialer{n}, Name: name, Address: name, Term: term, Fence: fence, Now: n.now, Fault: w.fault,
+		Registry: &slow{n, n.h.Registry()}, Dialer: dialer{n}, Name: name, Address: name, Term: term, Fence: fence, Now: n.now, Fault: fault,
+		OnChange: func(why error) { n.mu.Lock(); defer n.mu.Unlock(); n.changes = append(n.changes, why) },
 		Draw: func() (id state.Incarnation) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if fault == FaultResumes { // it remembers who it was
+				copy(id[:], name)
+				return id
+			}
 			for i := range id {
 				id[i] = byte(w.rnd.IntN(256))
 			}
@@ -123,6 +153,7 @@ func (n *node) clock() lease.Instant {
 func (n *node) pause() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.harmed++
 	if n.resume == nil {
 		n.frozen, n.resume = n.clock(), make(chan struct{})
 	}
@@ -166,18 +197,18 @@ func (n *node) apply(rev authz.Revision) {
 	for n.isStuck() {
 		time.Sleep(10 * time.Millisecond)
 	}
-	now := n.now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.side.knows >= n.applied {
-		n.since = now
+	if rev > n.applied {
+		n.applied = rev
+		n.side.owes = append(n.side.owes, owed{rev, n.side.ends})
 	}
-	n.applied = max(n.applied, rev)
 }
 
 func (n *node) setCut(yes bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.harmed++
 	n.cut = yes
 }
 
@@ -199,10 +230,14 @@ func (n *node) Settled() authz.Revision {
 	now := n.now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if now >= n.side.ends {
-		return n.applied // its lease is over
+	s := n.side
+	for len(s.owes) > 0 && (s.owes[0].revision <= s.acked || now >= s.owes[0].ends) {
+		s.owes = s.owes[1:]
 	}
-	return min(n.side.knows, n.applied)
+	if len(s.owes) > 0 {
+		return s.owes[0].revision - 1
+	}
+	return n.applied
 }
 
 func (n *node) AwaitApplied(ctx context.Context, rev authz.Revision) error {
@@ -218,10 +253,11 @@ func (n *node) CutAll() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.side.cut = true
+	n.side.cuts++
 }
 
-// tend is what the sidecar and its PDP do from time to time: a hello, an ack with a renewal,
-// or a renewal alone while the ack is late, which is granted for less than a term (L10).
+// tend is what the sidecar and its PDP do from time to time: a hello, or a renewal, with or
+// without an ack of what it knows.
 func (n *node) tend(late bool) {
 	now := n.now()
 	n.mu.Lock()
@@ -230,16 +266,17 @@ func (n *node) tend(late bool) {
 	if n.resume != nil || n.dead || s.shut || !n.m.Serving(now) {
 		return
 	}
-	switch {
-	case s.cut, now >= s.ends: // a hello: grants and invalidations are one queue
-		s.knows, s.cut = n.applied, false
-	case !late:
-		s.knows = n.applied
-	case s.knows < n.applied && now.Sub(n.since) > term:
-		return
+	if s.cut || now >= s.ends {
+		s.cut = false // a hello
+	} else if len(s.owes) > 0 && now >= s.owes[0].ends.Add(term) {
+		late = false // or it would get nothing
 	}
-	s.until = time.Now().Add(lease.HolderTerm(term))
-	s.ends = now.Add(lease.GrantorTerm(term))
+	s.knows = n.applied
+	if !late {
+		s.acked = s.knows
+	}
+	s.until = time.Now().Add(slowest(lease.HolderTerm(term)))
+	s.ends = max(s.ends, now.Add(lease.GrantorTerm(term)))
 }
 
 // look is what anybody could see now.
@@ -266,12 +303,15 @@ type slow struct {
 }
 
 // reach waits while the process stands still, and fails when the store is out of reach.
-func (s *slow) reach() error {
+func (s *slow) reach(write bool) error {
 	s.n.runs(context.Background())
 	s.n.mu.Lock()
-	cut := s.n.cut
+	cut, full := s.n.cut, s.n.full
 	s.n.mu.Unlock()
-	if !cut {
+	switch {
+	case full && write:
+		return errors.New("the store is full")
+	case !cut:
 		return nil
 	}
 	time.Sleep(50 * time.Millisecond)
@@ -279,7 +319,7 @@ func (s *slow) reach() error {
 }
 
 func (s *slow) Join(ctx context.Context, r state.Registration) (head authz.Revision, err error) {
-	if err := s.reach(); err != nil {
+	if err := s.reach(true); err != nil {
 		return 0, err
 	}
 	head, err = s.Registry.Join(ctx, r)
@@ -288,25 +328,33 @@ func (s *slow) Join(ctx context.Context, r state.Registration) (head authz.Revis
 }
 
 func (s *slow) Fence(ctx context.Context, r state.Registration) error {
-	if err := s.reach(); err != nil {
+	if err := s.reach(true); err != nil {
 		return err
 	}
 	return s.Registry.Fence(ctx, r)
 }
 
 func (s *slow) Renew(ctx context.Context, r state.Registration) (head authz.Revision, err error) {
-	if err := s.reach(); err != nil {
+	if err := s.reach(true); err != nil {
 		return 0, err
 	}
 	head, err = s.Registry.Renew(ctx, r)
+	s.n.mu.Lock()
+	renewed := s.n.renewed
+	s.n.renewed = nil
+	s.n.mu.Unlock()
+	if renewed != nil {
+		renewed()
+	}
 	s.n.runs(context.Background())
-	return head, errors.Join(err, s.reach()) // the answer may be lost
+	return head, errors.Join(err, s.reach(true)) // the answer may be lost
 }
 
 func (s *slow) List(ctx context.Context) (state.Registrations, error) {
-	if err := s.reach(); err != nil {
+	if err := s.reach(false); err != nil {
 		return state.Registrations{}, err
 	}
+	time.Sleep(time.Millisecond)
 	l, err := s.Registry.List(ctx)
 	s.n.runs(context.Background())
 	return l, err
@@ -343,7 +391,7 @@ func (l *link) Settle(ctx context.Context, want Want, each func(Answer)) error {
 			return err
 		}
 		if !n.m.Serving(n.now()) {
-			return errFenced()
+			return n.m.Why(n.now())
 		}
 		a := Answer{Want: want, Applied: n.Applied(), Settled: n.Settled() >= want.Revision || w.deaf && n.Applied() >= want.Revision}
 		each(a)
@@ -361,7 +409,7 @@ func (w *world) commit(n *node) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
 	defer cancel()
 	n.mu.Lock()
-	out := n.cut || n.dead || n.resume != nil
+	out, harmed := n.cut || n.dead || n.resume != nil, n.harmed
 	n.mu.Unlock()
 	if out {
 		return
@@ -372,6 +420,12 @@ func (w *world) commit(n *node) {
 	}
 	began := time.Now()
 	r := n.m.Settle(ctx, []Want{{Revision: rev}}, nil)
+	n.mu.Lock()
+	well := n.harmed == harmed && !n.dead
+	n.mu.Unlock()
+	if took := time.Since(began); well && (!r.Effective || took > r.Bound) {
+		w.complain("the receipt of %s for %d took %v, with the bound %v: %+v", n.name, rev, took, r.Bound, r)
+	}
 	if !r.Effective {
 		return
 	}
