@@ -5,6 +5,7 @@
 //	go test ./test/sim -run TestSeeds -seeds=100000     as many as wanted, from -first on
 //	go test ./test/sim -run TestSeeds -seed=N -v        one, with its trace
 //	go test ./test/sim -run TestPlanted -v              which bug is found after how many seeds
+//	go test ./test/sim -run TestFleets -fleets=1000 -v  as many fleets of several PDPs
 //
 // # What is real
 //
@@ -45,6 +46,16 @@
 // slack, and a cached answer about a token that was dead may keep its reason when the token
 // has died of old age as well.
 //
+// # Fleets
+//
+// Several PDPs on one store (R8) are simulated apart, and more simply (fleet_test.go): real
+// engines, feeds, members of package replica and Deciders over memstore's Cluster. A PDP
+// loses its store, its watch stands still, it is cut from peers or from sidecars one way or
+// both, stands still itself, is killed or stops in order and comes back. Jobs are issued at
+// one PDP and revoked at another, and everybody is asked about them: P1, R16, and in the end
+// all must be well. The order of what happens at one instant is not kept, so a seed need not
+// repeat itself exactly.
+//
 // # What a stopped process is here
 //
 // Goroutines cannot be stopped from outside. While a sidecar stands still, nothing is
@@ -56,7 +67,7 @@
 //
 // # What else is not modelled
 //
-// Several PDPs (R8, R9); sleeps hidden by a wall clock's step, which package clock tests;
+// Sleeps hidden by a wall clock's step, which package clock tests;
 // the lane of reports (R19) and Introspect, which package pep tests; stores that fail or are
 // damaged (P4), which packages statetest and crash test; a restore from an old backup, since
 // here the true store is always found; true parallelism: one goroutine runs at a time.
