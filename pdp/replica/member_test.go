@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"flag"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,12 +85,13 @@ func (w *world) event(running *sync.WaitGroup) {
 		n.side.shut = !n.side.shut
 		n.mu.Unlock()
 	case 14: // the store is gone for everybody
-		for _, n := range w.nodes {
+		all := slices.Clone(w.nodes)
+		for _, n := range all {
 			n.setCut(true)
 		}
 		running.Go(func() {
 			time.Sleep(3 * fence)
-			for _, n := range w.nodes {
+			for _, n := range all {
 				n.setCut(false)
 			}
 		})

@@ -110,18 +110,17 @@ func (w *world) start(name string) *node {
 	if f, ok := w.faults[name]; ok {
 		fault = f
 	}
+	names := rand.New(rand.NewPCG(w.rnd.Uint64(), 0)) // for the goroutine that joins
 	n.m = New(Options{
 		Registry: &slow{n, n.h.Registry()}, Dialer: dialer{n}, Name: name, Address: name, Term: term, Fence: fence, Now: n.now, Fault: fault,
 		OnChange: func(why error) { n.mu.Lock(); defer n.mu.Unlock(); n.changes = append(n.changes, why) },
 		Draw: func() (id state.Incarnation) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
 			if fault == FaultResumes { // it remembers who it was
 				copy(id[:], name)
 				return id
 			}
 			for i := range id {
-				id[i] = byte(w.rnd.IntN(256))
+				id[i] = byte(names.IntN(256))
 			}
 			return id
 		},
