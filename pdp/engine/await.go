@@ -132,10 +132,11 @@ func (e *Engine) AwaitAll(ctx context.Context, rev authz.Revision, progress func
 			return Receipt{}, err
 		}
 	}
+	if _, err := e.feed.Await(ended, rev, nil); err != nil {
+		return Receipt{}, err // there is nothing to ask the others about
+	}
 	ctx, cancel := BeforeDeadline(ctx)
 	defer cancel()
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	var mu sync.Mutex
 	var own lease.Receipt
 	var peers replica.Receipt
@@ -164,13 +165,17 @@ func (e *Engine) AwaitAll(ctx context.Context, rev authz.Revision, progress func
 		})
 	}
 	last, err := e.feed.AwaitAll(ctx, rev, func(r lease.Receipt) { tell(func() { own = r }) })
-	if err != nil {
-		stop()
-	}
 	others.Wait()
 	own = last
 	return sum(), err
 }
+
+// ended is a context that has ended: with it the feed says how a receipt stands.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // maxSlack is the most that is left of a caller's time to answer in; of less time it is
 // a tenth.

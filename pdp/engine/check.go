@@ -11,16 +11,31 @@ import (
 var _ authz.Decider = (*Engine)(nil)
 
 // Check answers one question. It is Decide with a walk from the engine's own pool;
-// the decision is the caller's.
-func (e *Engine) Check(_ context.Context, req authz.Request) (authz.Decision, error) {
+// the decision is the caller's. It fails with KindUnavailable when this PDP, one of several,
+// may not answer (FENCED) or cannot tell.
+func (e *Engine) Check(ctx context.Context, req authz.Request) (authz.Decision, error) {
 	if err := e.Serving(); err != nil {
 		return authz.Decision{}, err
 	}
 	k := e.walks.Get().(*policy.Walk)
+	defer e.walks.Put(k)
 	d := e.Decide(k, req)
+	if e.Unsure(&d) {
+		if err := e.catchUp(ctx); err != nil {
+			return authz.Decision{}, err
+		}
+		d = e.Decide(k, req)
+	}
 	d.Keys = slices.Clone(d.Keys)
-	e.walks.Put(k)
 	return d, nil
+}
+
+// Unsure reports whether d says what another PDP may have made untrue before the check
+// began: that a token is unknown, which was issued there (PROTOCOL R16), or that a runner
+// says nothing, which was heard there (R12). Such an answer may be given only after
+// CatchUp, judged again. With one PDP no answer is such.
+func (e *Engine) Unsure(d *authz.Decision) bool {
+	return e.shared && (d.Reason == authz.TokenUnknown || d.Reason == authz.HeartbeatLapsed && !e.lapsedForGood(d.Job))
 }
 
 // Decide answers one question on the view as it is now, in the memory of k: the keys
@@ -73,6 +88,9 @@ func (e *Engine) AtLeast(ctx context.Context, rev authz.Revision) error {
 // caller's revision means nothing.
 func (e *Engine) Reached(ctx context.Context, epoch uint64, rev authz.Revision) error {
 	if mark := e.view.Mark(); e.shared && mark.Revision < rev && (epoch == 0 || epoch == mark.Epoch.Counter) {
+		if err := e.Serving(); err != nil {
+			return err // rather than wait for a store that may be out of reach
+		}
 		if err := e.catchUp(ctx); err != nil {
 			return err
 		}

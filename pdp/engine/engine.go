@@ -46,7 +46,7 @@ type Options struct {
 	// say that nothing is applied as long as New runs.
 	Heard func(context.Context) (bool, error)
 	// Replica makes this PDP one of several on a [state.Shared] store; nil is one alone. It
-	// has joined. New attaches the feed to it.
+	// has joined. New attaches the feed to it, and counts leases on its clock.
 	Replica *replica.Member
 	Logger  *slog.Logger
 }
@@ -119,7 +119,11 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		opt.Feed.Now = func() lease.Instant { return lease.Instant(opt.Clock.Now()) }
 	}
 	if opt.Replica != nil {
-		opt.Feed.Shared, opt.Feed.Serving = true, opt.Replica.Serving
+		if !e.shared {
+			return nil, authz.Errorf(authz.KindInvalid, CodeNotShared, "this store cannot be one of several: give the engine no Replica")
+		}
+		// One clock for both: until when this PDP may answer is an instant on the Member's.
+		opt.Feed.Shared, opt.Feed.Serving, opt.Feed.Now = true, opt.Replica.Serving, opt.Replica.Now
 	}
 	e.leaseNow = opt.Feed.Now
 	if opt.Feed.Logger == nil {

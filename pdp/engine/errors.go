@@ -57,6 +57,10 @@ const (
 	// CodeGroupNotEmpty: KindPrecondition; a group with groups or projects in it cannot
 	// be deleted.
 	CodeGroupNotEmpty = "GROUP_NOT_EMPTY"
+	// CodeNotShared: KindInvalid; an engine that is to be one of several has a store that only
+	// one can have open.
+	CodeNotShared = "NOT_SHARED"
+
 	// CodeDeletionNotBegun: KindPrecondition; FinishProjectDeletion without the begin.
 	CodeDeletionNotBegun = "DELETION_NOT_BEGUN"
 

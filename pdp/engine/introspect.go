@@ -28,27 +28,38 @@ func (e *Engine) Introspect(ctx context.Context, d authz.Digest) (JobInfo, error
 	if err := e.Serving(); err != nil {
 		return JobInfo{}, err
 	}
-	j, _, ok := e.view.JobByDigest(d)
-	if !ok && e.shared && !d.IsZero() {
-		if err := e.catchUp(ctx); err != nil { // it may be another PDP's (R16)
+	info, ok := e.introspect(d)
+	if e.shared && !d.IsZero() && (!ok || info.Reason == authz.HeartbeatLapsed && !info.Job.Lapsed) {
+		// As for Check: another PDP may have issued it, or heard its runner.
+		if err := e.catchUp(ctx); err != nil {
 			return JobInfo{}, err
 		}
-		j, _, ok = e.view.JobByDigest(d)
+		info, ok = e.introspect(d)
 	}
-	if !ok || d.IsZero() {
+	if !ok {
 		return JobInfo{}, authz.Errorf(authz.KindNotFound, CodeTokenUnknown, "no job has this token")
 	}
-	return e.info(j, d), nil
+	return info, nil
+}
+
+func (e *Engine) introspect(d authz.Digest) (JobInfo, bool) {
+	j, _, ok := e.view.JobByDigest(d)
+	if !ok || d.IsZero() {
+		return JobInfo{}, false
+	}
+	return e.info(j, d), true
 }
 
 // GetJob tells what is known about a job: KindNotFound (JOB_NOT_FOUND) when nothing.
 func (e *Engine) GetJob(ctx context.Context, id authz.JobID) (JobInfo, error) {
-	if err := e.catchUp(ctx); err != nil {
-		return JobInfo{}, err
-	}
 	j, _, ok := e.view.Job(id)
 	if !ok {
-		return JobInfo{}, jobNotFound(id)
+		if err := e.catchUp(ctx); err != nil {
+			return JobInfo{}, err
+		}
+		if j, _, ok = e.view.Job(id); !ok {
+			return JobInfo{}, jobNotFound(id)
+		}
 	}
 	return e.info(j, j.Digest), nil
 }

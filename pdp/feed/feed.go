@@ -36,6 +36,7 @@ type Feed struct {
 	applying map[*applying]struct{}
 	waits    map[waiting]*wait
 	open     []authz.Revision // of receipts that somebody is waited for, ascending
+	early    []lease.Change   // those applied before there was a Grantor, oldest first
 	tails    map[*Tail]struct{}
 	stats    Stats // only what counts up
 	ticking
@@ -138,11 +139,12 @@ func (f *Feed) Apply(changes []state.Change) {
 // dispatch hands a change to the Grantor. The view has it.
 func (f *Feed) dispatch(now lease.Instant, c *state.Change, keys []authz.Key) {
 	f.head.Revision, f.head.Chain = c.Revision, c.Chain
-	if f.grantor == nil {
-		return
-	}
 	if f.opt.LoseKeys != 0 {
 		keys = f.lose(keys)
+	}
+	if f.grantor == nil {
+		f.early = append(f.early, lease.Change{Revision: c.Revision, Keys: keys})
+		return
 	}
 	told := f.grantor.Commit(now, f.head, keys)
 	f.stats.Changes++
@@ -196,16 +198,22 @@ func (f *Feed) flush() {
 	}
 }
 
-// Start begins to grant leases. store is the one that the Feed was attached to, and
-// nothing is committed to it while Start runs.
+// Start begins to grant leases. store is the one that the Feed was attached to. Changes may
+// be applied while Start runs, those of other PDPs.
 func (f *Feed) Start(ctx context.Context, store state.Store) error {
-	recent, from, err := f.recall(ctx, store)
+	recent, from, to, err := f.recall(ctx, store)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.store = store
+	for _, c := range f.early {
+		if c.Revision > to {
+			recent = append(recent, c)
+		}
+	}
+	f.early = nil
 	rec, _ := f.view.Leases()
 	now := f.opt.Now()
 	if rec != nil {
@@ -224,13 +232,16 @@ func (f *Feed) Start(ctx context.Context, store state.Store) error {
 // maxRecall is how many changes Start reads back.
 const maxRecall = 4096
 
-// recall reads from history which keys the newest changes had, so that a sidecar can
-// carry its entries over a restart of the PDP (L14): all changes after from. It goes back
-// to the last one whose keys cannot be told from its record keys.
-func (f *Feed) recall(ctx context.Context, store state.Store) (recent []lease.Change, from authz.Revision, err error) {
-	head := f.head.Revision
+// recall reads from history which keys the newest changes had, so that a sidecar can carry
+// its entries over a restart of the PDP (L14): all changes after from and up to to. It goes
+// back to the last one whose keys cannot be told from its record keys. History may end
+// before what was applied a moment ago, which is among the early ones then.
+func (f *Feed) recall(ctx context.Context, store state.Store) (recent []lease.Change, from, to authz.Revision, err error) {
+	head := f.Head().Revision
 	from = head - min(head, maxRecall)
+	to = from
 	err = store.History(ctx, from, func(c state.Change) error {
+		to = c.Revision
 		keys, ok := keysFromHistory(&c)
 		switch {
 		case !ok:
@@ -241,9 +252,9 @@ func (f *Feed) recall(ctx context.Context, store state.Store) (recent []lease.Ch
 		return nil
 	})
 	if authz.KindOf(err) == authz.KindPrecondition {
-		return nil, head, nil // the store began later than that, by a restore
+		return nil, head, head, nil // the store began later than that, by a restore
 	}
-	return recent, from, err
+	return recent, from, to, err
 }
 
 // Interest is [lease.Grantor.Interest]: it records that owner is about to get an answer

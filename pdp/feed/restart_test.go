@@ -266,8 +266,8 @@ func TestMarksAfterHistory(t *testing.T) {
 		}
 		seen.Chain[0]++
 		b.open(lease.Hello{Seen: seen})
-		recent, from, err := b.feed.recall(context.Background(), b.store)
-		if err != nil || from != b.feed.Head().Revision || recent != nil {
+		recent, from, to, err := b.feed.recall(context.Background(), b.store)
+		if head := b.feed.Head().Revision; err != nil || from != head || to != head || recent != nil {
 			t.Errorf("recalled %v from %d, %v", recent, from, err)
 		}
 	})

@@ -93,8 +93,12 @@ func (f *Feed) admit(ctx context.Context, owner string, seen lease.Mark) error {
 	}
 	f.mu.Lock()
 	f.stats.Refused++
-	head, ours := f.head, sealed(f.key, seen)
+	head, key := f.head, f.key
 	f.mu.Unlock()
+	if rec, _ := f.view.Leases(); f.opt.Shared && rec != nil {
+		key = rec.SealKey // another PDP may have made it, and this one has granted nothing yet
+	}
+	ours := sealed(key, seen)
 	code := CodeHistoryBehind
 	if is == lease.HistoryBeside {
 		code = CodeHistoryBeside

@@ -12,7 +12,9 @@ import (
 	"github.com/jobward/jobward/pdp/engine"
 )
 
-// caller tells who calls, and the user that they act for: never the caller itself.
+// caller tells who calls, and the user that they act for: never the caller itself. With
+// several PDPs it catches up once it is known who calls, so that what was written through
+// another one is there to be read.
 func (c *call) caller() (engine.Actor, error) {
 	key, err := c.key()
 	if err != nil {
@@ -35,6 +37,9 @@ func (c *call) caller() (engine.Actor, error) {
 	}
 	if !p.Roles.Meets(identity.Roles(identity.Maintainer, identity.Admin)) {
 		return engine.Actor{}, forbidden("%s has the roles: %v; the role maintainer is needed here", p.Name, p.Roles)
+	}
+	if err := c.engine.CatchUp(c.r.Context()); err != nil {
+		return engine.Actor{}, err
 	}
 	switch {
 	case p.User != 0 && sudo != "":
@@ -59,6 +64,9 @@ func (c *call) developer(name string) (engine.Actor, error) {
 	}
 	if name == "" {
 		return engine.Actor{}, unauthorized("development mode asks for no key, but for whom this is done: name a user, by name or id, in the header Sudo or PRIVATE-TOKEN")
+	}
+	if err := c.engine.CatchUp(c.r.Context()); err != nil {
+		return engine.Actor{}, err
 	}
 	user, err := c.user(name)
 	if err != nil {

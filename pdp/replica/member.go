@@ -134,6 +134,9 @@ func (m *Member) Attach(l Local) {
 // which is read from Options.Now in the very call that answers (M1). It takes no lock.
 func (m *Member) Serving(now lease.Instant) bool { return int64(now) < m.until.Load() }
 
+// Now reads the clock that Serving goes by.
+func (m *Member) Now() lease.Instant { return m.opt.Now() }
+
 // Why tells why this PDP does not serve at now, since when, and what to do: KindUnavailable
 // (FENCED). It is nil when it does.
 func (m *Member) Why(now lease.Instant) error {

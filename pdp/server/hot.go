@@ -115,8 +115,11 @@ func (s *Server) reached(ctx context.Context, least hot.Least) error {
 // judge answers the requests, each on the view as it is when it is judged (PROTOCOL
 // R10), and appends the answers to the outbox. One that names a generation gets an
 // answer that may be kept in it, if it is the caller's. Each is answered only if this PDP
-// may at that moment (R8).
+// may at that moment (R8). That another PDP's token is unknown is said only after catching
+// up, which is needed once, as all questions of a message were asked before it; whoever
+// cannot tell says that, and never "unknown" (R16).
 func (s *Server) judge(ctx context.Context, h *scratch) error {
+	fresh := false // caught up since the message came
 	for i := range h.reqs {
 		if err := s.engine.Serving(); err != nil {
 			return err
@@ -127,14 +130,13 @@ func (s *Server) judge(ctx context.Context, h *scratch) error {
 			if err := s.unknown.Take(h.by.Name, time.Now()); err != nil {
 				return err
 			}
-			// Another PDP may have issued it a moment ago. Whoever cannot tell says so, and
-			// never "unknown" (R16).
-			if s.opt.Replica != nil {
-				if err := s.engine.CatchUp(ctx); err != nil {
-					return err
-				}
-				d = s.decide(h, req, gen)
+		}
+		if !fresh && s.engine.Unsure(&d) {
+			if err := s.engine.CatchUp(ctx); err != nil {
+				return err
 			}
+			fresh = true
+			d = s.decide(h, req, gen)
 		}
 		h.dec = d
 		h.out.Append(&h.dec, []byte(s.record(ctx, h, req)))
