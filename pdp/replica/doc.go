@@ -20,7 +20,9 @@
 // # Invariants
 //
 //	M1   A PDP answers a check, grants a lease or renews one only until F(1-ρ) after it
-//	     sent its last successful renewal, by the clock read in that very call (R8, R11).
+//	     sent its last successful renewal, by the clock read in that very call, before the
+//	     view is looked at: afterwards is too late, as it may have joined anew in between,
+//	     with a view that has caught up since (R8, R11).
 //	M2   It does so only when its view has reached the head that this renewal read in its
 //	     own transaction; so a view that stands still ends it as a lost store does (R8).
 //	M3   A renewal succeeds only while its registration stands; who was fenced never comes

@@ -35,8 +35,9 @@ type Config struct {
 	// sidecar at a time uses it.
 	StateDir string `default:"sidecar-data" placeholder:"DIR" group:"Start" help:"Directory of what is kept through restarts."`
 
-	// PDPAddr is where the policy decision points are: host:port, or unix:PATH. With several, the first that answers is used, beginning anywhere,
-	// and the next when it is lost.
+	// PDPAddr is where the policy decision points are: host:port, or unix:PATH. A name stands for all addresses that it has in the DNS. Of several the sidecar
+	// holds to one, chosen at random, and goes to another when that one is lost, stops, or may not answer; where the PDPs share a store, what is in the cache
+	// goes with it.
 	PDPAddr []string `name:"pdp-addr" default:"127.0.0.1:7420" placeholder:"ADDR" group:"PDP" help:"Where the policy decision points are: host:port or unix:PATH, several with commas."`
 	// PDPCAFile holds the certificates that the PDP's certificate is verified against, PEM. Left out, those of the system are used. It and the other
 	// files of this group are read again when they change; what cannot be used then is reported and the last good one stays in force.
