@@ -78,7 +78,13 @@ func (m *Member) Stop(ctx context.Context, clean bool) error {
 		c.close()
 	}
 	clear(m.peers)
+	m.drop()
+	strays := m.strays
+	m.strays = nil
 	m.mu.Unlock()
+	for _, id := range strays {
+		m.opt.Registry.Leave(ctx, id) // or nobody waits for it, as it never renews
+	}
 	if !joined {
 		return nil
 	}

@@ -22,7 +22,9 @@ type draft struct {
 func (m *Member) join(ctx context.Context) error {
 	again := m.draft.open && m.opt.Now().Sub(m.draft.drawn) < m.opt.Fence/2
 	if !again {
+		m.mu.Lock()
 		m.drop()
+		m.mu.Unlock()
 		m.draft = draft{open: true, drawn: m.opt.Now(), reg: m.fresh()}
 	}
 	reg := m.draft.reg
@@ -75,12 +77,10 @@ func (m *Member) loaded() bool {
 }
 
 // drop gives a draft up. Housekeeping takes it away, should it stand: nothing was ever
-// granted under it.
+// granted under it. Called with the lock.
 func (m *Member) drop() {
 	if m.draft.open {
-		m.mu.Lock()
 		m.strays = append(m.strays, m.draft.reg.Incarnation)
-		m.mu.Unlock()
 	}
 	m.draft.open = false
 }

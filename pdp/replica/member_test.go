@@ -25,11 +25,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // trouble runs a world with random troubles for a while, and gives what was wrong.
 func trouble(t *testing.T, seed uint64, fault Fault, deaf bool) (w *world) {
 	synctest.Test(t, func(t *testing.T) {
-		w = newWorld(t, seed, 3, fault)
+		w = newWorld(t, seed, 2+int(seed%3), fault)
 		w.deaf = deaf
 		end := time.Now().Add(90 * time.Second)
 		var running sync.WaitGroup
-		for time.Now().Before(end) && len(w.wrong) == 0 {
+		for time.Now().Before(end) && !w.found() {
 			w.event(&running)
 			for range 1 + w.rnd.IntN(40) {
 				time.Sleep(time.Duration(5+w.rnd.IntN(10)) * time.Millisecond)
@@ -42,6 +42,9 @@ func trouble(t *testing.T, seed uint64, fault Fault, deaf bool) (w *world) {
 			}
 		}
 		for _, n := range w.nodes {
+			n.mu.Lock()
+			n.slow = false
+			n.mu.Unlock()
 			n.goOn()
 			n.setStuck(false)
 			n.setCut(false)
@@ -59,7 +62,7 @@ func trouble(t *testing.T, seed uint64, fault Fault, deaf bool) (w *world) {
 // event is one thing that happens.
 func (w *world) event(running *sync.WaitGroup) {
 	n, other := w.nodes[w.rnd.IntN(len(w.nodes))], w.nodes[w.rnd.IntN(len(w.nodes))]
-	switch w.rnd.IntN(16) {
+	switch w.rnd.IntN(18) {
 	case 0, 1, 2, 3:
 		running.Go(func() { w.commit(n) })
 	case 4:
@@ -95,6 +98,11 @@ func (w *world) event(running *sync.WaitGroup) {
 				n.setCut(false)
 			}
 		})
+	case 16, 17:
+		n.mu.Lock()
+		n.slow = !n.slow
+		n.harmed++
+		n.mu.Unlock()
 	case 15:
 		n.mu.Lock()
 		n.harmed++
@@ -165,7 +173,7 @@ func TestPlanted(t *testing.T) {
 // steady is a world in which nothing happens, for scripts. Faults are of nodes by name.
 func steady(t *testing.T, faults map[string]Fault, play func(t *testing.T, w *world, a, b *node)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorldOf(t, 1, 2, NoFault, faults)
+		w := newWorldOf(t, 1, 2, NoFault, faults, false)
 		for _, n := range w.nodes {
 			if err := n.m.Ready(t.Context()); err != nil {
 				t.Fatal(err)
@@ -275,6 +283,14 @@ func TestStop(t *testing.T) {
 func TestNoStore(t *testing.T) {
 	steady(t, nil, func(t *testing.T, w *world, a, b *node) {
 		a.setCut(true)
+		time.Sleep(fence / 2)
+		if !a.m.Serving(a.now()) {
+			t.Error("it ceases to answer before its time")
+		}
+		time.Sleep(fence/2 + fence/50)
+		if a.m.Serving(a.now()) {
+			t.Error("it answers for longer than F after its last renewal")
+		}
 		if r, _ := a.settle(10*fence, []Want{{Revision: 1}}); r.Effective {
 			t.Errorf("effective without the store: %+v", r)
 		}

@@ -265,9 +265,8 @@ func TestLostJoin(t *testing.T) {
 // Why says which of the reasons it is, since when, and what to do (M1, M2, M4).
 func TestWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 1, 1, NoFault)
+		w := newWorldOf(t, 1, 1, NoFault, nil, false)
 		n := w.nodes[0]
-		n.rate = 1
 		wants := func(m *Member, words ...string) {
 			t.Helper()
 			err := m.Why(n.now())

@@ -208,8 +208,7 @@ func (s *settling) applied(st *standing, rev authz.Revision, now lease.Instant) 
 }
 
 func (st *standing) settle(o Outcome) {
-	st.Outcome = o
-	st.Lapsed, st.Pending = st.Lapsed+st.Pending, 0
+	st.Outcome, st.Pending = o, 0
 	if st.stop != nil {
 		st.stop()
 	}
@@ -225,6 +224,9 @@ func (s *settling) judge() (out Receipt, next time.Duration) {
 	out.Effective = s.listed != 0
 	for _, st := range s.order {
 		waited := st.until != 0 && now >= st.until
+		if waited {
+			st.Lapsed, st.Pending = st.Lapsed+st.Pending, 0
+		}
 		switch {
 		case st.Outcome == Pending && (waited || st.left == 0 || s.written(st)):
 			st.settle(Settled)

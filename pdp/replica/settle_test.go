@@ -235,3 +235,58 @@ func TestAppliedAndFenced(t *testing.T) {
 		}
 	})
 }
+
+// Who has departed is waited for by its own terms, from when it was first seen, and then
+// forgotten (M7). A restore puts such records, for leases of which it knows only the longest.
+func TestDeparted(t *testing.T) {
+	for _, d := range []state.Departed{{Term: 3 * term, Fence: 2 * fence}, {Term: term / 2, Fence: fence / 3}, {Term: lease.MaxTerm}} {
+		steady(t, nil, func(t *testing.T, w *world, a, b *node) {
+			d.Incarnation, d.Name = state.Incarnation{9}, "gone"
+			wait := d.Fence*101/100 + d.Term*101/100 + lease.Margin
+			if err := a.h.Registry().Depart(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			expect := func(outcome Outcome, took, least, most time.Duration, r Receipt) {
+				t.Helper()
+				i := slices.IndexFunc(r.Standings, func(s Standing) bool { return s.Name == "gone" })
+				if i < 0 || r.Standings[i].Outcome != outcome || r.Effective != (outcome == Gone) || took < least || took > most || took > r.Bound && r.Effective {
+					t.Errorf("%+v: after %v, not between %v and %v: %+v", d, took, least, most, r)
+				}
+			}
+			b.mu.Lock()
+			b.side.ends = 0 // it has no sidecar
+			b.mu.Unlock()
+			r, took := a.settle(wait/2, a.change(t))
+			expect(Fenced, took, wait/2, wait/2+fence/50, r)
+			r, took = a.settle(2*wait, a.change(t))
+			expect(Gone, took, wait/2-fence/50, wait/2+fence/10, r)
+			time.Sleep(fence)
+			if list, err := a.h.Registry().List(t.Context()); err != nil || len(list.Departed) != 0 || time.Since(began) > wait+2*fence {
+				t.Errorf("%+v, %v", list, err)
+			}
+		})
+	}
+}
+
+// One that has applied the change is waited for by its own term (M6).
+func TestAppliedByItsTerm(t *testing.T) {
+	for _, long := range []time.Duration{term / 2, 3 * term} {
+		steady(t, nil, func(t *testing.T, w *world, a, b *node) {
+			c := &node{w: w, name: "c", h: w.cluster.Open(), origin: time.Now(), rate: 1, fence: fence, term: long, side: &side{cut: true}}
+			defer c.end()
+			c.m = New(Options{Registry: c.h.Registry(), Dialer: dialer{c}, Name: "c", Address: "c", Term: long, Fence: fence, Now: c.now, Local: c})
+			if err := errors.Join(c.m.Join(t.Context()), c.h.Attach(t.Context(), c), c.m.Ready(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			c.tend(false)
+			wants := a.change(t)
+			time.AfterFunc(5*time.Millisecond, func() { b.tend(false) })
+			// It answers nobody (it is not among the nodes): what its registration says has to do.
+			r, took := a.settle(time.Minute, wants)
+			if i := slices.IndexFunc(r.Standings, func(s Standing) bool { return s.Name == "c" }); !r.Effective || took < lease.HolderTerm(long) || took > lease.GrantorTerm(long)+fence || r.Standings[i].Outcome != Settled {
+				t.Errorf("%v: after %v: %+v", long, took, r)
+			}
+		})
+	}
+}

@@ -28,6 +28,7 @@ type world struct {
 	rnd     *rand.Rand
 	nodes   []*node
 	fault   Fault
+	mixed   bool // clocks drift, terms and fences differ
 	deaf    bool // a peer says that it has settled what its sidecar has not (a bug of the peer)
 
 	mu        sync.Mutex
@@ -40,11 +41,11 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64, n int, fault Fault) *world {
-	return newWorldOf(t, seed, n, fault, nil)
+	return newWorldOf(t, seed, n, fault, nil, true)
 }
 
-func newWorldOf(t *testing.T, seed uint64, n int, fault Fault, faults map[string]Fault) *world {
-	w := &world{t: t, cluster: memstore.NewCluster(memstore.Options{Timeout: 50 * time.Millisecond}), rnd: rand.New(rand.NewPCG(seed, 0)), fault: fault, faults: faults, apart: map[[2]*node]bool{}}
+func newWorldOf(t *testing.T, seed uint64, n int, fault Fault, faults map[string]Fault, mixed bool) *world {
+	w := &world{t: t, cluster: memstore.NewCluster(memstore.Options{Timeout: 50 * time.Millisecond}), rnd: rand.New(rand.NewPCG(seed, 0)), fault: fault, faults: faults, mixed: mixed, apart: map[[2]*node]bool{}}
 	for i := range n {
 		w.nodes = append(w.nodes, w.start(fmt.Sprint("n", i)))
 	}
@@ -55,6 +56,12 @@ func (w *world) complain(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
+}
+
+func (w *world) found() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.wrong) > 0
 }
 
 // node is one PDP: its Member, its view, which is a revision, and its sidecar.
@@ -72,9 +79,13 @@ type node struct {
 	cut     bool          // the store cannot be reached
 	resume  chan struct{} // not nil: the process stands still
 	frozen  lease.Instant
+	term    time.Duration
+	fence   time.Duration
+	slow    bool // some writes are done after their caller has given up
 	full    bool // the store answers, and takes no write
 	dead    bool
 	harmed  int // how often something was done to it
+	turn    int // counts writes
 	changes []error
 	renewed func() // is called when a renewal is stored, and not yet answered
 	side    *side
@@ -105,14 +116,19 @@ func slowest(d time.Duration) time.Duration { return d * 100 / 99 }
 
 // start starts a PDP as R8 says: registered, then loaded, then serving.
 func (w *world) start(name string) *node {
-	n := &node{w: w, name: name, h: w.cluster.Open(), origin: time.Now(), rate: 1 + (w.rnd.Float64()-0.5)/50, side: &side{cut: true}}
+	n := &node{w: w, name: name, h: w.cluster.Open(), origin: time.Now(), rate: 1, side: &side{cut: true}}
+	n.term, n.fence = term, fence
+	if w.mixed {
+		n.rate = 1 + (w.rnd.Float64()-0.5)/50 // R11
+		n.term, n.fence = term/2+time.Duration(w.rnd.Int64N(int64(term))), fence/2+time.Duration(w.rnd.Int64N(int64(fence)))
+	}
 	fault := w.fault
 	if f, ok := w.faults[name]; ok {
 		fault = f
 	}
 	names := rand.New(rand.NewPCG(w.rnd.Uint64(), 0)) // for the goroutine that joins
 	n.m = New(Options{
-		Registry: &slow{n, n.h.Registry()}, Dialer: dialer{n}, Name: name, Address: name, Term: term, Fence: fence, Now: n.now, Fault: fault,
+		Registry: &slow{n, n.h.Registry()}, Dialer: dialer{n}, Name: name, Address: name, Term: n.term, Fence: n.fence, Now: n.now, Fault: fault,
 		OnChange: func(why error) { n.mu.Lock(); defer n.mu.Unlock(); n.changes = append(n.changes, why) },
 		Draw: func() (id state.Incarnation) {
 			if fault == FaultResumes { // it remembers who it was
@@ -274,8 +290,8 @@ func (n *node) tend(late bool) {
 	if !late {
 		s.acked = s.knows
 	}
-	s.until = time.Now().Add(slowest(lease.HolderTerm(term)))
-	s.ends = max(s.ends, now.Add(lease.GrantorTerm(term)))
+	s.until = time.Now().Add(slowest(lease.HolderTerm(n.term)))
+	s.ends = max(s.ends, now.Add(lease.GrantorTerm(n.term)))
 }
 
 // look is what anybody could see now.
@@ -317,8 +333,29 @@ func (s *slow) reach(write bool) error {
 	return errors.New("the store cannot be reached")
 }
 
+// late does a write long after its caller has had an error, if it is its turn.
+func (s *slow) late(write func() error) error {
+	n := s.n
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.turn++
+	if !n.slow || n.turn%3 == 0 {
+		return nil
+	}
+	n.harmed++
+	after := n.fence * time.Duration(n.turn%7) / 2
+	time.AfterFunc(after, func() { write() })
+	return errors.New("no answer")
+}
+
 func (s *slow) Join(ctx context.Context, r state.Registration) (head authz.Revision, err error) {
 	if err := s.reach(true); err != nil {
+		return 0, err
+	}
+	if err := s.late(func() error {
+		_, err := s.Registry.Join(context.Background(), r)
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	head, err = s.Registry.Join(ctx, r)
@@ -330,11 +367,20 @@ func (s *slow) Fence(ctx context.Context, r state.Registration) error {
 	if err := s.reach(true); err != nil {
 		return err
 	}
+	if err := s.late(func() error { return s.Registry.Fence(context.Background(), r) }); err != nil {
+		return err
+	}
 	return s.Registry.Fence(ctx, r)
 }
 
 func (s *slow) Renew(ctx context.Context, r state.Registration) (head authz.Revision, err error) {
 	if err := s.reach(true); err != nil {
+		return 0, err
+	}
+	if err := s.late(func() error {
+		_, err := s.Registry.Renew(context.Background(), r)
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	head, err = s.Registry.Renew(ctx, r)
