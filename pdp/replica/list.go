@@ -60,10 +60,10 @@ func (l *lister) run() {
 		}
 		l.mu.Unlock()
 		this.list, this.err = l.read()
-		close(this.done)
 		l.mu.Lock()
 		l.last = this
 		l.mu.Unlock()
+		close(this.done)
 	}
 }
 
