@@ -56,7 +56,7 @@ func (s *Store) connect(ctx context.Context) error {
 		if now := time.Now(); now.Sub(told) > 5*time.Second {
 			told = now
 			s.log.Warn("waiting for etcd", "endpoints", strings.Join(s.opts.Endpoints, ", "), "prefix", s.opts.Prefix,
-				"waited", now.Sub(began).Round(time.Millisecond), "error", err)
+				"waited", now.Sub(began).Round(time.Millisecond).String(), "error", err)
 		}
 		if s.client == nil && !pause(ctx, retryPause) || s.client != nil && !s.again(ctx) {
 			return s.errUnreachable(errors.Join(context.Cause(ctx), err))
