@@ -34,7 +34,7 @@
 //	L2   An answer is installed only into the generation it was asked in, while that one
 //	     is in force and not sealed by a later hello (R3).
 //	L3   For the grantor a generation ends by lapse or release and by nothing else; a
-//	     broken stream, an overflow or a second hello only bars renewals (R2).
+//	     broken stream, an overflow, a fence or a second hello only bars renewals (R2).
 //	L4   The grantor's end of a lease is later than the holder's: the holder counts
 //	     T(1-ρ) from before it sent, the grantor T(1+ρ)+m from after it received, both the
 //	     granted term. A lapsed lease is never renewed, on either side (R2, R11).

@@ -46,7 +46,8 @@ type Options struct {
 	// say that nothing is applied as long as New runs.
 	Heard func(context.Context) (bool, error)
 	// Replica makes this PDP one of several on a [state.Shared] store; nil is one alone. It
-	// has joined. New attaches the feed to it, and counts leases on its clock.
+	// has joined. New attaches the feed to it, and grants leases by its clock and of its
+	// term.
 	Replica *replica.Member
 	Logger  *slog.Logger
 }
@@ -122,8 +123,9 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 		if !e.shared {
 			return nil, authz.Errorf(authz.KindInvalid, CodeNotShared, "this store cannot be one of several: give the engine no Replica")
 		}
-		// One clock for both: until when this PDP may answer is an instant on the Member's.
-		opt.Feed.Shared, opt.Feed.Serving, opt.Feed.Now = true, opt.Replica.Serving, opt.Replica.Now
+		// One clock for both: until when this PDP may answer is an instant on the Member's. And
+		// no lease is longer than what the others wait for.
+		opt.Feed.Shared, opt.Feed.Serving, opt.Feed.Now, opt.Feed.Term = true, opt.Replica.Serving, opt.Replica.Now, opt.Replica.Term()
 	}
 	e.leaseNow = opt.Feed.Now
 	if opt.Feed.Logger == nil {

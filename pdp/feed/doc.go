@@ -23,5 +23,12 @@
 // only after all have ended. What changed before a start is read from history, as far as
 // it tells the keys, so that a sidecar can carry its entries over a restart (L14).
 //
+// # Several PDPs
+//
+// On a store that several PDPs have open ([Options].Shared, PROTOCOL R8) that record only
+// keeps the key: what an earlier incarnation granted is counted by its registration. A Feed
+// is then what package replica asks about its own PDP, grants and renews only while that may
+// serve, and catches up before it judges what a sidecar has seen at another PDP.
+//
 // Nothing here speaks gRPC: package server moves the messages of a Stream.
 package feed

@@ -82,7 +82,7 @@ func world() []state.Record {
 // rig is the handler on a real socket, with a key for every user.
 type rig struct {
 	t      testing.TB
-	store  *memstore.Store
+	store  state.Store
 	engine *engine.Engine
 	tokens *token.Format
 	server *httptest.Server
@@ -94,7 +94,12 @@ type rig struct {
 
 func newRig(t testing.TB, change ...func(*Options)) *rig {
 	t.Helper()
-	r := &rig{t: t, store: memstore.New(), keys: map[authz.UserID]string{}, named: map[string]string{}}
+	return newRigOn(t, memstore.New(), change...)
+}
+
+func newRigOn(t testing.TB, store state.Store, change ...func(*Options)) *rig {
+	t.Helper()
+	r := &rig{t: t, store: store, keys: map[authz.UserID]string{}, named: map[string]string{}}
 	var err error
 	if r.tokens, err = token.NewFormat(token.DefaultPrefix); err != nil {
 		t.Fatal(err)

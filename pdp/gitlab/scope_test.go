@@ -10,6 +10,7 @@ import (
 	"github.com/jobward/jobward/pdp/feed"
 	"github.com/jobward/jobward/pdp/policy"
 	"github.com/jobward/jobward/pdp/state"
+	"github.com/jobward/jobward/pdp/state/memstore"
 )
 
 // TestScope: what GET says is what jobs meet, enforcement included.
@@ -167,4 +168,20 @@ func TestReceipt(t *testing.T) {
 	}
 	stream.Close()
 	<-acked
+}
+
+// TestReadsAreFresh: what was changed through one of several PDPs is there to be read through
+// the next, as a client behind a load balancer expects (R8).
+func TestReadsAreFresh(t *testing.T) {
+	c := memstore.NewCluster(memstore.Options{})
+	handle := c.Open()
+	a, b := newRigOn(t, c.Open()), newRigOn(t, handle)
+	handle.Hold()
+	defer handle.Release()
+	for _, on := range []string{"true", "false", "true"} {
+		a.want("switch", a.as(mia, "PATCH", scopePath, `{"enabled":`+on+`}`), 204, "")
+		if got := b.as(mia, "GET", scopePath, ""); !strings.Contains(got.body, `"inbound_enabled":`+on) {
+			t.Errorf("%s: %s", on, got.body)
+		}
+	}
 }

@@ -137,6 +137,9 @@ func (m *Member) Serving(now lease.Instant) bool { return int64(now) < m.until.L
 // Now reads the clock that Serving goes by.
 func (m *Member) Now() lease.Instant { return m.opt.Now() }
 
+// Term is the longest lease that the registration tells the others to wait for.
+func (m *Member) Term() time.Duration { return m.opt.Term }
+
 // Why tells why this PDP does not serve at now, since when, and what to do: KindUnavailable
 // (FENCED). It is nil when it does.
 func (m *Member) Why(now lease.Instant) error {
