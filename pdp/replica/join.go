@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"time"
 
 	"github.com/jobward/jobward/internal/lease"
 	"github.com/jobward/jobward/pdp/authz"
@@ -102,22 +103,22 @@ func (m *Member) why(now lease.Instant) error {
 		since = lease.Instant(m.until.Load())
 	}
 	current := m.joined && now < m.put.sent.Add(lease.HolderTerm(m.opt.Fence))
-	ago := max(now.Sub(since), 0).Round(1e6)
+	at := time.Now().Add(-max(now.Sub(since), 0)).UTC().Format(time.RFC3339) // for people
 	switch {
 	case c == stopped:
 		return errStopped()
 	case c == fenced && !current:
 		return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
-			"the other policy decision points have taken this one for gone %v ago, as nothing was heard of it; it may not answer until it has joined again: ask another", ago)
+			"the other policy decision points have taken this one for gone, as nothing was heard of it, and it has not answered since %s; it may not until it has joined again: ask another", at)
 	case current:
 		return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
-			"the view of this policy decision point has not reached revision %d, which the store has, and so has not answered for %v: ask another, and look whether changes still come in from the store", m.put.head, ago)
+			"the view of this policy decision point has not reached revision %d, which the store has, and so it has not answered since %s: ask another, and look whether changes still come in from the store", m.put.head, at)
 	case c == notJoined:
 		return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
-			"this policy decision point has tried for %v to register with the store, and may not answer before: ask another, and look whether the store can be reached and written", ago)
+			"this policy decision point has tried since %s to register with the store, and may not answer before it is registered and its view is loaded: ask another, and look whether the store can be reached and written", at)
 	}
 	return authz.Errorf(authz.KindUnavailable, state.CodeFenced,
-		"this policy decision point could not renew its registration with the store, and has not answered for %v: ask another, and look whether the store can be reached and written", ago)
+		"this policy decision point could not renew its registration with the store, and has not answered since %s: ask another, and look whether the store can be reached and written", at)
 }
 
 func errStopped() error {
