@@ -36,6 +36,8 @@ type Options struct {
 	fault badgerstore.Fault
 	// Change, if set, changes what the feed is made of, for tests.
 	Change func(*feed.Options)
+	// ChangeReplica, if set, changes what a replica is made of, for tests.
+	ChangeReplica func(*replica.Options)
 	// Ready, if set, is called when calls are taken and everything has been said.
 	Ready func(Addresses)
 }
@@ -57,7 +59,7 @@ func Run(ctx context.Context, opt Options) error {
 	if err != nil {
 		return settings.Refuse(err)
 	}
-	d := &daemon{plan: p, out: opt.Stdout, ready: opt.Ready, fault: opt.fault, change: opt.Change, failed: make(chan error, 1)}
+	d := &daemon{plan: p, out: opt.Stdout, ready: opt.Ready, fault: opt.fault, change: opt.Change, changeReplica: opt.ChangeReplica, failed: make(chan error, 1)}
 	if err := d.start(ctx, opt); err != nil {
 		if ctx.Err() != nil {
 			err = nil // told to stop while it was starting
@@ -128,9 +130,10 @@ type daemon struct {
 	out   io.Writer
 	ready func(Addresses)
 	fault badgerstore.Fault
-	// change is that of Options.
-	change func(*feed.Options)
-	log    *slog.Logger
+	// change and changeReplica are those of Options.
+	change        func(*feed.Options)
+	changeReplica func(*replica.Options)
+	log           *slog.Logger
 
 	telemetry *telemetry.Telemetry
 	phase     serving.Phase

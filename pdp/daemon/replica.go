@@ -50,10 +50,14 @@ func (d *daemon) register(ctx context.Context) error {
 		mark, _ := d.store.Head()
 		return mark.Epoch
 	}})
-	d.member = replica.New(replica.Options{
+	opt := replica.Options{
 		Registry: d.shared.Registry(), Dialer: dialer, Name: d.replica.name, Address: d.replica.address(d.addresses().GRPC),
 		Term: d.LeaseTerm, Fence: d.ReplicaFence, Now: d.now, OnChange: d.mayAnswer, Logger: d.log,
-	})
+	}
+	if d.changeReplica != nil {
+		d.changeReplica(&opt)
+	}
+	d.member = replica.New(opt)
 	d.stops.Add(d.leave)
 	d.phase.Set("registering with the other PDPs")
 	return d.member.Join(ctx)

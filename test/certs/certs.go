@@ -22,6 +22,8 @@ import (
 type Authority struct {
 	// File holds its certificate, PEM.
 	File string
+	// IPs are more addresses that the certificates of servers are for.
+	IPs []net.IP
 
 	t      testing.TB
 	cert   *x509.Certificate
@@ -54,7 +56,7 @@ func (a *Authority) Issue(dir, name, spiffe string, until time.Time) (cert, key 
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1 + a.serial), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1)}, a.IPs...), DNSNames: []string{"localhost"},
 	}
 	if spiffe != "" {
 		id, err := url.Parse(spiffe)

@@ -27,6 +27,11 @@ type Options struct {
 	Args []string
 	// TLS makes the URLs for clients begin with https.
 	TLS bool
+	// Hosts are the addresses of the members, with the ports that etcd has by itself; nil is loopback with ports that are free.
+	Hosts []string
+	// Wrap gives the words that run a command where member i is, such as in a namespace, and execute it in their own place;
+	// nil is no words.
+	Wrap func(i int) []string
 }
 
 // Cluster is a cluster that runs.
@@ -118,10 +123,19 @@ func Start(t testing.TB, opts Options) *Cluster {
 		}
 		os.RemoveAll(c.dir)
 	})
-	free := ports(t, 2*opts.Members)
+	var free []int
+	if opts.Hosts == nil {
+		free = ports(t, 2*opts.Members)
+	}
 	for i := range opts.Members {
-		c.Endpoints = append(c.Endpoints, fmt.Sprintf("%s://127.0.0.1:%d", scheme, free[2*i]))
-		c.peers = append(c.peers, fmt.Sprintf("http://127.0.0.1:%d", free[2*i+1]))
+		host, client, peer := "127.0.0.1", 2379, 2380
+		if opts.Hosts == nil {
+			client, peer = free[2*i], free[2*i+1]
+		} else {
+			host = opts.Hosts[i]
+		}
+		c.Endpoints = append(c.Endpoints, fmt.Sprintf("%s://%s:%d", scheme, host, client))
+		c.peers = append(c.peers, fmt.Sprintf("http://%s:%d", host, peer))
 	}
 	c.members = make([]*member, opts.Members)
 	for i := range c.members {
@@ -152,7 +166,16 @@ func ports(t testing.TB, n int) (free []int) {
 	return free
 }
 
-func (c *Cluster) launch(t testing.TB, i int) {
+// command is the program with these arguments, where member i is.
+func (c *Cluster) command(i int, args ...string) *exec.Cmd {
+	words := append([]string{c.program}, args...)
+	if c.opts.Wrap != nil {
+		words = append(c.opts.Wrap(i), words...)
+	}
+	return exec.Command(words[0], words[1:]...)
+}
+
+func (c *Cluster) launch(t testing.TB, i int, more ...string) {
 	t.Helper()
 	var all []string
 	for j, peer := range c.peers {
@@ -162,7 +185,7 @@ func (c *Cluster) launch(t testing.TB, i int) {
 		"-name", fmt.Sprintf("m%d", i), "-dir", filepath.Join(c.dir, fmt.Sprintf("m%d", i)), "-token", filepath.Base(c.dir),
 		"-client", c.Endpoints[i], "-peer", c.peers[i], "-cluster", strings.Join(all, ","),
 	}, c.opts.Args...)
-	m := &member{cmd: exec.Command(c.program, args...), said: make(chan struct{}), done: make(chan struct{})}
+	m := &member{cmd: c.command(i, append(args, more...)...), said: make(chan struct{}), done: make(chan struct{})}
 	m.cmd.Stderr = &m.log
 	out, err := m.cmd.StdoutPipe()
 	if err != nil {
@@ -221,3 +244,34 @@ func (c *Cluster) Pause(i int) { c.members[i].cmd.Process.Signal(syscall.SIGSTOP
 
 // Resume lets it go on.
 func (c *Cluster) Resume(i int) { c.members[i].cmd.Process.Signal(syscall.SIGCONT) }
+
+// Lose kills a member and removes what it had on its disk.
+func (c *Cluster) Lose(t testing.TB, i int) {
+	t.Helper()
+	c.Kill(i)
+	if err := os.RemoveAll(filepath.Join(c.dir, fmt.Sprintf("m%d", i))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Replace puts a new and empty member in the place of one that was lost, as an operator does: the others take the old one off their list and the new one on it.
+// It waits until the new one has caught up.
+func (c *Cluster) Replace(t testing.TB, i int) {
+	t.Helper()
+	c.launch(t, i, "-join", c.Endpoints[(i+1)%len(c.Endpoints)])
+	c.ready(t, i)
+}
+
+// Leader gives the member that leads, by its own account, or -1 if none that runs says so.
+func (c *Cluster) Leader(t testing.TB) int {
+	t.Helper()
+	for i, m := range c.members {
+		if m == nil {
+			continue
+		}
+		if out, err := c.command(i, "-leads", "-client", c.Endpoints[i]).Output(); err == nil && strings.TrimSpace(string(out)) == "true" {
+			return i
+		}
+	}
+	return -1
+}

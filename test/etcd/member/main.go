@@ -1,8 +1,10 @@
-// Command member is one member of an etcd cluster, for tests: the real server, on loopback, with
-// short elections. It says "ready" on standard output and ends when it is killed or told to.
+// Command member is one member of an etcd cluster, for tests: the real server, on loopback or where
+// it is told, with short elections. It says "ready" on standard output and ends when it is killed or told to.
+// With -join it first takes the place of a member that is lost; with -leads it only says whether the member there leads.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
@@ -26,8 +29,22 @@ func main() {
 	flag.StringVar(&cfg.ClientTLSInfo.KeyFile, "key", "", "its key")
 	flag.StringVar(&cfg.ClientTLSInfo.TrustedCAFile, "ca", "", "who signs the certificates of clients")
 	flag.Int64Var(&cfg.QuotaBackendBytes, "quota", 0, "most bytes of the database")
+	join := flag.String("join", "", "URL for clients of a member that runs: take the place of the one of this name")
+	leads := flag.Bool("leads", false, "say whether the member at -client leads, and end")
 	fsync := flag.Bool("fsync", true, "sync what is written")
 	flag.Parse()
+	if *leads {
+		if err := tell(*client); err != nil {
+			fail(err)
+		}
+		return
+	}
+	if *join != "" {
+		if err := replace(*join, cfg.Name, *peer); err != nil {
+			fail(err)
+		}
+		cfg.ClusterState = embed.ClusterStateFlagExisting
+	}
 	cfg.ClientTLSInfo.ClientCertAuth = cfg.ClientTLSInfo.TrustedCAFile != ""
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = one(*client), one(*client)
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = one(*peer), one(*peer)
@@ -68,4 +85,55 @@ func one(text string) []url.URL {
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "member:", err)
 	os.Exit(1)
+}
+
+// tell says whether the member leads.
+func tell(at string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{at}})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	s, err := c.Status(ctx, at)
+	if err != nil {
+		return err
+	}
+	fmt.Println(s.Leader == s.Header.MemberId)
+	return nil
+}
+
+// replace takes the member of that name off the list of the others, and puts a new one on it. Until all are well they refuse, so it is tried again.
+func replace(at, name, peer string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{at}})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for {
+		err := func() error {
+			list, err := c.MemberList(ctx)
+			if err != nil {
+				return err
+			}
+			for _, m := range list.Members {
+				if m.Name == name {
+					if _, err := c.MemberRemove(ctx, m.ID); err != nil {
+						return err
+					}
+				} else if m.Name == "" { // added before, by a try whose answer was lost
+					return nil
+				}
+			}
+			_, err = c.MemberAdd(ctx, []string{peer})
+			return err
+		}()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 }
