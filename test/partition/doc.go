@@ -2,6 +2,8 @@
 // outside whether their promises hold (P1, P2, P6). It stops and kills processes, puts old data back, drops packets between network namespaces,
 // and leads connections through a relay that delays, stalls and cuts them.
 //
+// Several PDPs run on a real etcd, each member, PDP and sidecar in a namespace of its own on one bridge, so that any two can be parted (R8).
+//
 // Two lookers share no code with what they look at. The hammer asks many questions at one time while jobs are issued and revoked, and counts the
 // checks that began after an effective receipt had returned and were allowed all the same: there must be none. The recorder keeps a
 // history of Issue, Revoke, Check and edits of allowlists, and porcupine searches for an order of it that a small model allows.

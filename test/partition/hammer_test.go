@@ -54,8 +54,9 @@ func judge(d *jobwardv1.Decision, err error) verdict {
 // hammer asks sidecars while it issues and revokes jobs. All its times are of one monotonic clock.
 type hammer struct {
 	t     *testing.T
-	pdp   *pdp
+	pdps  []*pdp // of several, a job is issued at one and revoked at another
 	sides []*side
+	asked []door
 	began time.Time
 	seed  uint64
 
@@ -66,7 +67,8 @@ type hammer struct {
 	asking             sync.WaitGroup
 	working            sync.WaitGroup
 	shots              [][]shot       // of each worker
-	hits               []atomic.Int64 // from the cache, by sidecar
+	hits               []atomic.Int64 // from the cache, by door
+	receipts           []received     // guarded by mu
 	effective, not     atomic.Int64   // receipts
 	lapsed, failed     atomic.Int64   // receipts that counted a lapse; calls that failed
 	slowest            atomic.Int64   // effective receipt
@@ -74,10 +76,27 @@ type hammer struct {
 	patienceOfReceipts time.Duration
 }
 
+// door is who is asked: each sidecar, and of several PDPs each.
+type door struct {
+	name  string
+	conns []*grpc.ClientConn
+	pdp   bool
+}
+
+// received is a call of Revoke that had an answer.
+type received struct {
+	pdp              int
+	called, returned int64
+	receipt          *jobwardv1.Receipt
+}
+
 // job is one job, with its times.
 type job struct {
 	n         int
 	id, token string
+	at        int          // the PDP that issued it, or was the last to fail
+	made      int64        // when Issue had returned
+	acked     atomic.Bool  // a Revoke has returned
 	calling   atomic.Int64 // when Revoke was first called; zero for never
 	over      atomic.Int64 // when an effective receipt had returned
 	looked    atomic.Int64 // checks that had an answer
@@ -86,16 +105,20 @@ type job struct {
 // shot is one check.
 type shot struct {
 	job        int
-	side       int
+	door       int
 	start, end int64
 	what       verdict
 }
 
 func newHammer(t *testing.T, seed uint64, p *pdp, sides ...*side) *hammer {
-	return &hammer{
-		t: t, pdp: p, sides: sides, began: time.Now(), seed: seed, stopping: make(chan struct{}), shots: make([][]shot, *workers),
+	h := &hammer{
+		t: t, pdps: []*pdp{p}, sides: sides, began: time.Now(), seed: seed, stopping: make(chan struct{}), shots: make([][]shot, *workers),
 		hits: make([]atomic.Int64, len(sides)), patienceOfReceipts: 3 * time.Second,
 	}
+	for _, s := range sides {
+		h.asked = append(h.asked, door{name: s.name, conns: s.conns})
+	}
+	return h
 }
 
 func (h *hammer) now() int64 { return int64(time.Since(h.began)) }
@@ -166,6 +189,10 @@ func (h *hammer) coordinate(rnd *rand.Rand) {
 			h.run(20 * time.Millisecond)
 			continue
 		}
+		if len(h.pdps) > 1 && rnd.IntN(8) == 0 {
+			j.keep()
+			continue
+		}
 		for end := time.Now().Add(time.Second); j.looked.Load() < 20 && time.Now().Before(end) && !h.stopped(); {
 			h.run(time.Duration(1+rnd.IntN(20)) * time.Millisecond)
 		}
@@ -173,36 +200,65 @@ func (h *hammer) coordinate(rnd *rand.Rand) {
 			h.run(20 * time.Millisecond)
 		}
 		if j.over.Load() == 0 {
-			h.t.Errorf("no effective receipt for %s within %v\n%s", j.id, patience, h.pdp.log.Tail())
+			h.t.Errorf("no effective receipt for %s within %v\n%s", j.id, patience, h.pdps[0].log.Tail())
 		}
 	}
 }
 
-// issue makes a job that is asked about from now on. It is nil when the PDP did not say that it did.
+// keep has the job live on: nobody revokes it.
+func (j *job) keep() { j.calling.Store(never) }
+
+const never = 1 << 62
+
+// issue makes a job that is asked about from now on. It is nil when no PDP said that it did.
 func (h *hammer) issue() *job {
+	for i, first := 0, rand.IntN(len(h.pdps)); i < len(h.pdps); i++ {
+		if j := h.issueAt((first + i) % len(h.pdps)); j != nil {
+			return j
+		}
+	}
+	return nil
+}
+
+func (h *hammer) issueAt(pdp int) *job {
 	id := fmt.Sprintf("job-%x-%x", h.seed&0xffff, rand.Uint64())
 	ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Second)
 	defer cancel()
-	resp, err := jobwardv1.NewTokenServiceClient(h.pdp.conn).Issue(ctx, &jobwardv1.IssueRequest{JobId: id, ProjectId: shop, UserId: dana})
+	resp, err := jobwardv1.NewTokenServiceClient(h.pdps[pdp].conn).Issue(ctx, &jobwardv1.IssueRequest{JobId: id, ProjectId: shop, UserId: dana})
 	if err != nil {
 		h.failed.Add(1)
 		return nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	j := &job{n: len(h.jobs), id: id, token: resp.Token}
+	j := &job{n: len(h.jobs), id: id, token: resp.Token, at: pdp, made: h.now()}
 	h.jobs = append(h.jobs, j)
 	return j
 }
 
-// revoke reports whether the receipt is effective.
+// revoke reports whether the receipt is effective. Of several PDPs it asks another than the one that issued the job, or failed.
 func (h *hammer) revoke(j *job, wait time.Duration) bool {
+	at := j.at
+	if n := len(h.pdps); n > 1 {
+		at = (at + 1 + rand.IntN(n-1)) % n
+	}
+	return h.revokeAt(at, j, wait)
+}
+
+func (h *hammer) revokeAt(at int, j *job, wait time.Duration) bool {
+	j.at = at
 	ctx, cancel := context.WithTimeout(h.t.Context(), wait)
 	defer cancel()
 	called := h.now()
 	j.calling.CompareAndSwap(0, called)
-	resp, err := jobwardv1.NewTokenServiceClient(h.pdp.conn).Revoke(ctx, &jobwardv1.RevokeRequest{JobIds: []string{j.id}})
+	resp, err := jobwardv1.NewTokenServiceClient(h.pdps[at].conn).Revoke(ctx, &jobwardv1.RevokeRequest{JobIds: []string{j.id}})
 	returned := h.now()
+	if err == nil {
+		j.acked.Store(true)
+		h.mu.Lock()
+		h.receipts = append(h.receipts, received{at, called, returned, resp.GetReceipt()})
+		h.mu.Unlock()
+	}
 	switch r := resp.GetReceipt(); {
 	case err != nil:
 		h.failed.Add(1)
@@ -227,9 +283,9 @@ func (h *hammer) revoke(j *job, wait time.Duration) bool {
 
 // ask is one worker: a third of them ask by Check, a third by BatchCheck, a third over a stream.
 func (h *hammer) ask(w int, rnd *rand.Rand) {
-	s := h.sides[w%len(h.sides)]
-	c := jobwardv1.NewDecisionServiceClient(s.conns[w%len(s.conns)])
-	door := [...]func(context.Context, jobwardv1.DecisionServiceClient, string) (*jobwardv1.Decision, error){byCheck, byBatch, new(overStream).ask}[w/len(h.sides)%3]
+	from := h.asked[w%len(h.asked)]
+	c := jobwardv1.NewDecisionServiceClient(from.conns[w%len(from.conns)])
+	how := [...]func(context.Context, jobwardv1.DecisionServiceClient, string) (*jobwardv1.Decision, error){byCheck, byBatch, new(overStream).ask}[w/len(h.asked)%3]
 	for {
 		j, more := h.pick(rnd)
 		if !more {
@@ -240,8 +296,8 @@ func (h *hammer) ask(w int, rnd *rand.Rand) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(h.t.Context(), 2*time.Second)
-		x := shot{job: j.n, side: w % len(h.sides), start: h.now()}
-		d, err := door(ctx, c, j.token)
+		x := shot{job: j.n, door: w % len(h.asked), start: h.now()}
+		d, err := how(ctx, c, j.token)
 		x.end = h.now()
 		cancel()
 		x.what = judge(d, err)
@@ -252,7 +308,7 @@ func (h *hammer) ask(w int, rnd *rand.Rand) {
 		case x.what != undecided:
 			j.looked.Add(1)
 			if d.Cached {
-				h.hits[x.side].Add(1)
+				h.hits[x.door].Add(1)
 			}
 		}
 		h.shots[w] = append(h.shots[w], x)
@@ -344,7 +400,7 @@ func (h *hammer) judge() (c count) {
 				if over > 0 && x.start > over {
 					c.stale++
 					if c.first == "" {
-						c.first = fmt.Sprintf("%s at %s: called %v, returned %v, asked %v, allowed %v", j.id, h.sides[x.side].name,
+						c.first = fmt.Sprintf("%s at %s: called %v, returned %v, asked %v, allowed %v", j.id, h.asked[x.door].name,
 							time.Duration(called), time.Duration(over), time.Duration(x.start), time.Duration(x.end))
 					}
 				}
@@ -362,7 +418,7 @@ func (h *hammer) judge() (c count) {
 	for i := range h.hits {
 		c.hits += h.hits[i].Load()
 	}
-	c.by, c.receipts, c.not, c.lapsed, c.failed = len(h.sides), h.effective.Load(), h.not.Load(), h.lapsed.Load(), h.failed.Load()
+	c.by, c.receipts, c.not, c.lapsed, c.failed = len(h.asked), h.effective.Load(), h.not.Load(), h.lapsed.Load(), h.failed.Load()
 	c.slowest = time.Duration(h.slowest.Load())
 	return c
 }
@@ -382,7 +438,7 @@ func (c count) wrong() (all []string) {
 }
 
 func (c count) String() string {
-	return fmt.Sprintf("%d checks at %d sidecars, %d of them after the receipt: %d allowed, %d dead, %d could not be decided; %d from the cache; "+
+	return fmt.Sprintf("%d checks at %d doors, %d of them after the receipt: %d allowed, %d dead, %d could not be decided; %d from the cache; "+
 		"%d receipts effective (%d with a lapse, slowest %v), %d not, %d calls failed; %d stale allows, %d unknown; the last allow began %v after its receipt",
 		c.checks, c.by, c.after, c.kinds[allowed], c.kinds[dead], c.kinds[undecided], c.hits, c.receipts, c.lapsed, c.slowest.Round(time.Millisecond),
 		c.not, c.failed, c.stale, c.unknown, c.lag.Round(time.Microsecond))
@@ -412,10 +468,10 @@ func (h *hammer) recovers() {
 	eventually(h.t, "a fresh job", func() bool {
 		if j := h.issue(); j != nil {
 			token = j.token
-			j.calling.Store(1 << 62) // by nobody
+			j.keep()
 		}
 		return token != ""
-	}, h.pdp.log.Tail)
+	}, h.pdps[0].log.Tail)
 	for _, s := range h.sides {
 		s.holds(token)
 	}

@@ -46,7 +46,7 @@ func (r *recorder) judge() (j judgement) {
 					j.no++
 				}
 			}
-			switch verdict, info := porcupine.CheckOperationsVerbose(model(true), h, time.Minute); verdict {
+			switch verdict, info := porcupine.CheckOperationsVerbose(model(true, len(r.pdps) > 1), h, time.Minute); verdict {
 			case porcupine.Ok:
 			case porcupine.Illegal:
 				j.wrong = append(j.wrong, fmt.Sprintf("%s at %d: no order of this history is allowed:\n%s", k.job, g.id, tell(h)))
@@ -68,7 +68,7 @@ func tell(h []porcupine.Operation) string {
 	slices.SortFunc(h, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	text := ""
 	for _, op := range h {
-		text += fmt.Sprintf("%12v to %12v  %s\n", time.Duration(op.Call), time.Duration(op.Return), model(true).DescribeOperation(op.Input, nil))
+		text += fmt.Sprintf("%12v to %12v  %s\n", time.Duration(op.Call), time.Duration(op.Return), model(true, false).DescribeOperation(op.Input, nil))
 	}
 	return text
 }
@@ -76,7 +76,7 @@ func tell(h []porcupine.Operation) string {
 // draw leaves a picture of the longest order that there is.
 func draw(info porcupine.LinearizationInfo) string {
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("jobward-history-%x.html", rand.Uint64()))
-	if err := porcupine.VisualizePath(model(true), info, path); err != nil {
+	if err := porcupine.VisualizePath(model(true, false), info, path); err != nil {
 		return err.Error()
 	}
 	return "a picture of it is in " + path

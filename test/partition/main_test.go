@@ -18,8 +18,10 @@ import (
 	"github.com/jobward/jobward/internal/lease"
 	pdpdaemon "github.com/jobward/jobward/pdp/daemon"
 	"github.com/jobward/jobward/pdp/feed"
+	"github.com/jobward/jobward/pdp/replica"
 	"github.com/jobward/jobward/sidecar/daemon"
 	"github.com/jobward/jobward/sidecar/pep"
+	"github.com/jobward/jobward/test/etcd"
 )
 
 var (
@@ -39,6 +41,8 @@ type plant struct {
 	Holder  lease.Fault
 	// Forgets is a sidecar that keeps no mark through restarts.
 	Forgets bool
+	// Replica is a bug of a PDP of several.
+	Replica replica.Fault
 	// Deaf is a PDP that serves on although it was shown proof of a later history.
 	Deaf bool
 }
@@ -46,7 +50,10 @@ type plant struct {
 func TestMain(m *testing.M) {
 	kind := os.Getenv(childVar)
 	if kind == "" {
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+			etcd.Clean()
+			os.Exit(code)
+		}))
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -69,12 +76,13 @@ func child(ctx context.Context, kind string) error {
 		if err != nil {
 			return err
 		}
-		return pdpdaemon.Run(ctx, pdpdaemon.Options{Config: cfg, Stdout: io.Discard, Stderr: os.Stderr, Change: func(o *feed.Options) {
-			o.Fault = p.Grantor
-			if p.Deaf {
-				o.OnHistory = nil
-			}
-		}})
+		return pdpdaemon.Run(ctx, pdpdaemon.Options{Config: cfg, Stdout: io.Discard, Stderr: os.Stderr, ChangeReplica: func(o *replica.Options) { o.Fault = p.Replica },
+			Change: func(o *feed.Options) {
+				o.Fault = p.Grantor
+				if p.Deaf {
+					o.OnHistory = nil
+				}
+			}})
 	case "sidecar":
 		cfg, err := daemon.Parse(os.Args[1:], nil)
 		if err != nil {

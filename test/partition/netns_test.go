@@ -10,10 +10,15 @@ import (
 	"testing"
 )
 
-// network is a PDP's network namespace and one for each sidecar, each joined to the PDP's by a pair of interfaces of its own. A namespace is held by
-// a process that dies with this one, and has no name: nothing is left behind, however the test ends, and the machine's own network is not touched.
+// spaces are network namespaces. Each is held by a process that dies with this one, and has no name: nothing is left behind, however the test ends, and
+// the machine's own network is not touched.
+type spaces struct {
+	t *testing.T
+}
+
+// network is a PDP's network namespace and one for each sidecar, each joined to the PDP's by a pair of interfaces of its own.
 type network struct {
-	t     *testing.T
+	spaces
 	pdp   string   // a namespace, as nsenter takes it
 	sides []string // likewise
 }
@@ -45,7 +50,7 @@ func needNamespaces(t *testing.T) {
 func newNetwork(t *testing.T, sides int) *network {
 	t.Helper()
 	needNamespaces(t)
-	n := &network{t: t, pdp: hold(t)}
+	n := &network{spaces: spaces{t}, pdp: hold(t)}
 	n.in(n.pdp, "", "ip", "link", "set", "lo", "up")
 	n.filter(n.pdp)
 	for i := range sides {
@@ -88,7 +93,7 @@ func hold(t *testing.T) (ns string) {
 }
 
 // in runs a program in a namespace.
-func (n *network) in(ns, input string, words ...string) {
+func (n spaces) in(ns, input string, words ...string) {
 	n.t.Helper()
 	cmd := exec.Command("nsenter", append([]string{"--net=" + ns}, words...)...)
 	cmd.Stdin = strings.NewReader(input)
@@ -97,14 +102,14 @@ func (n *network) in(ns, input string, words ...string) {
 	}
 }
 
-func (n *network) filter(ns string) {
+func (n spaces) filter(ns string) {
 	n.t.Helper()
 	n.in(ns, "add table inet jobward\nadd chain inet jobward in { type filter hook input priority 0; }\n", "nft", "-f", "-")
 }
 
 func (n *network) link(i int) string { return fmt.Sprint("side", i) }
 
-func (n *network) rule(ns, rule string) {
+func (n spaces) rule(ns, rule string) {
 	n.t.Helper()
 	n.in(ns, "add rule inet jobward in "+rule+"\n", "nft", "-f", "-")
 }
@@ -123,9 +128,11 @@ func (n *network) lose(i, percent int) {
 }
 
 // heal takes all faults away.
-func (n *network) heal() {
+func (n *network) heal() { n.clear(append([]string{n.pdp}, n.sides...)...) }
+
+func (n spaces) clear(all ...string) {
 	n.t.Helper()
-	for _, ns := range append([]string{n.pdp}, n.sides...) {
+	for _, ns := range all {
 		n.in(ns, "flush chain inet jobward in\n", "nft", "-f", "-")
 	}
 }

@@ -17,10 +17,11 @@ import (
 // recorder keeps a history of what clients did and were told, on one monotonic clock.
 type recorder struct {
 	t       *testing.T
-	pdp     *pdp
+	pdps    []*pdp
 	sides   []*side
 	targets []*target
 	began   time.Time
+	waits   time.Duration // for an answer
 	stop    chan struct{}
 	wg      sync.WaitGroup
 
@@ -43,14 +44,21 @@ type target struct {
 type token struct {
 	job, text string
 	life      []porcupine.Operation
+	vague     bool                    // a call that kills it had no answer
 	checks    [][]porcupine.Operation // by target
 }
 
 func newRecorder(t *testing.T, d *pdp, sides ...*side) *recorder {
 	return &recorder{
-		t: t, pdp: d, sides: sides, began: time.Now(), stop: make(chan struct{}),
+		t: t, pdps: []*pdp{d}, sides: sides, began: time.Now(), waits: 2 * time.Second, stop: make(chan struct{}),
 		targets: []*target{{id: api, scope: &jobwardv1.Scope{GroupId: web}}, {id: deploy, scope: &jobwardv1.Scope{ProjectId: shop}}},
 	}
+}
+
+// somePDP gives one, and who it is in histories.
+func (r *recorder) somePDP(rnd *rand.Rand) (d *pdp, is observer) {
+	i := rnd.IntN(len(r.pdps))
+	return r.pdps[i], thePDP - observer(i)
 }
 
 func (r *recorder) now() int64 { return int64(time.Since(r.began)) }
@@ -92,13 +100,13 @@ func (r *recorder) start(seed uint64, coordinators, checkers int) {
 func (r *recorder) coordinate(rnd *rand.Rand) {
 	for !r.over() {
 		job := fmt.Sprintf("job-%x", rnd.Uint64())
-		k := r.issue(job, nil)
+		k := r.issue(rnd, job, nil)
 		for k != nil && !r.over() {
 			r.pause(rnd, 200)
 			if rnd.IntN(3) > 0 {
 				break
 			}
-			k = r.issue(job, k)
+			k = r.issue(rnd, job, k)
 		}
 		if k == nil {
 			r.pause(rnd, 50)
@@ -108,7 +116,7 @@ func (r *recorder) coordinate(rnd *rand.Rand) {
 		if rnd.IntN(3) == 0 {
 			wait = untilDurable
 		}
-		for tries := 0; tries < 30 && !r.revoke(k, wait); tries++ {
+		for tries := 0; tries < 30 && !r.revoke(rnd, k, wait); tries++ {
 			r.pause(rnd, 100)
 			if rnd.IntN(2) == 0 {
 				wait = untilEffective
@@ -118,17 +126,18 @@ func (r *recorder) coordinate(rnd *rand.Rand) {
 }
 
 // issue makes a token; before, if not nil, is that of the same job, which dies of it. It is nil when the PDP did not say that it did.
-func (r *recorder) issue(job string, before *token) *token {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)
+func (r *recorder) issue(rnd *rand.Rand, job string, before *token) *token {
+	d, by := r.somePDP(rnd)
+	ctx, cancel := context.WithTimeout(r.t.Context(), r.waits)
 	defer cancel()
 	call := r.now()
-	resp, err := jobwardv1.NewTokenServiceClient(r.pdp.conn).Issue(ctx, &jobwardv1.IssueRequest{JobId: job, ProjectId: shop, UserId: dana})
+	resp, err := jobwardv1.NewTokenServiceClient(d.conn).Issue(ctx, &jobwardv1.IssueRequest{JobId: job, ProjectId: shop, UserId: dana})
 	ret := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ops++
 	if before != nil {
-		r.died(before, call, ret, resp.GetReceipt(), err)
+		r.died(before, by, call, ret, resp.GetReceipt(), err)
 	}
 	if err != nil {
 		r.vague++
@@ -141,12 +150,14 @@ func (r *recorder) issue(job string, before *token) *token {
 }
 
 // died notes a call that kills a token. Its caller holds mu.
-func (r *recorder) died(k *token, call, ret int64, receipt *jobwardv1.Receipt, err error) {
+func (r *recorder) died(k *token, by observer, call, ret int64, receipt *jobwardv1.Receipt, err error) {
 	note := func(d deed, until int64) {
-		k.life = append(k.life, porcupine.Operation{Call: call, Return: until, Input: action{deed: d}})
+		k.life = append(k.life, porcupine.Operation{Call: call, Return: until, Input: action{deed: d, by: by}})
 	}
 	switch {
-	case err != nil: // it may happen at any time from now on, or never
+	case err != nil && k.vague: // it may happen at any time from the first on, or never
+	case err != nil:
+		k.vague = true
 		note(dying, ever)
 	case receipt.GetEffective():
 		note(dying, ret)
@@ -159,11 +170,12 @@ func (r *recorder) died(k *token, call, ret int64, receipt *jobwardv1.Receipt, e
 }
 
 // revoke reports whether the receipt was effective.
-func (r *recorder) revoke(k *token, wait jobwardv1.ReceiptWait) bool {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)
+func (r *recorder) revoke(rnd *rand.Rand, k *token, wait jobwardv1.ReceiptWait) bool {
+	d, by := r.somePDP(rnd)
+	ctx, cancel := context.WithTimeout(r.t.Context(), r.waits)
 	defer cancel()
 	call := r.now()
-	resp, err := jobwardv1.NewTokenServiceClient(r.pdp.conn).Revoke(ctx, &jobwardv1.RevokeRequest{JobIds: []string{k.job}, ReceiptWait: wait})
+	resp, err := jobwardv1.NewTokenServiceClient(d.conn).Revoke(ctx, &jobwardv1.RevokeRequest{JobIds: []string{k.job}, ReceiptWait: wait})
 	ret := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -171,7 +183,7 @@ func (r *recorder) revoke(k *token, wait jobwardv1.ReceiptWait) bool {
 	if err != nil {
 		r.vague++
 	}
-	r.died(k, call, ret, resp.GetReceipt(), err)
+	r.died(k, by, call, ret, resp.GetReceipt(), err)
 	return resp.GetReceipt().GetEffective()
 }
 
@@ -185,7 +197,8 @@ func (r *recorder) edit(g *target, rnd *rand.Rand) {
 		first, settledAt := r.now(), int64(ever)
 		for tries := 0; tries < 60; tries++ {
 			call := r.now()
-			receipt, err := r.change(g, id, listed)
+			d, by := r.somePDP(rnd)
+			receipt, err := r.change(d, g, id, listed)
 			ret := r.now()
 			r.mu.Lock()
 			r.ops++
@@ -196,7 +209,7 @@ func (r *recorder) edit(g *target, rnd *rand.Rand) {
 				settledAt = ret
 			default:
 				r.pending++
-				g.edits = append(g.edits, porcupine.Operation{Call: call, Return: ret, Input: action{deed: edited, value: listed}})
+				g.edits = append(g.edits, porcupine.Operation{Call: call, Return: ret, Input: action{deed: edited, value: listed, by: by}})
 			}
 			r.mu.Unlock()
 			if settledAt != ever {
@@ -211,16 +224,16 @@ func (r *recorder) edit(g *target, rnd *rand.Rand) {
 		}
 		r.mu.Unlock()
 		if settledAt == ever {
-			r.complain("an edit of %d was not effective in 60 tries\n%s", g.id, r.pdp.log.Tail())
+			r.complain("an edit of %d was not effective in 60 tries\n%s", g.id, r.pdps[0].log.Tail())
 			return
 		}
 	}
 }
 
-func (r *recorder) change(g *target, id string, listed bool) (*jobwardv1.Receipt, error) {
-	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)
+func (r *recorder) change(d *pdp, g *target, id string, listed bool) (*jobwardv1.Receipt, error) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), r.waits)
 	defer cancel()
-	lists := jobwardv1.NewAllowlistServiceClient(r.pdp.conn)
+	lists := jobwardv1.NewAllowlistServiceClient(d.conn)
 	if listed {
 		entry := &jobwardv1.AllowlistEntry{Scope: g.scope, DefaultPermissions: true}
 		resp, err := lists.AddEntry(ctx, &jobwardv1.AddEntryRequest{
@@ -245,12 +258,10 @@ func (r *recorder) check(rnd *rand.Rand) {
 		}
 		k := r.tokens[len(r.tokens)-1-rnd.IntN(min(len(r.tokens), 6))]
 		r.mu.Unlock()
-		by := observer(rnd.IntN(len(r.sides) + 1))
-		conn := r.pdp.conn
-		if int(by) < len(r.sides) {
-			conn = r.sides[by].conns[rnd.IntN(len(r.sides[by].conns))]
-		} else {
-			by = thePDP
+		d, by := r.somePDP(rnd)
+		conn := d.conn
+		if i := rnd.IntN(len(r.sides) + len(r.pdps)); i < len(r.sides) {
+			by, conn = observer(i), r.sides[i].conns[rnd.IntN(len(r.sides[i].conns))]
 		}
 		at := rnd.IntN(len(r.targets))
 		ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Second)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -35,8 +36,9 @@ type pdp struct {
 	t     *testing.T
 	plant plant
 	ns    string
-	dir   string // its data
-	at    string // its Unix socket, which no partition touches
+	dir   string   // its data
+	at    string   // its Unix socket, which no partition touches
+	store []string // flags of its store
 	more  []string
 	args  []string
 	log   capture.Output
@@ -48,6 +50,7 @@ func newPDP(t *testing.T, p plant, more ...string) *pdp {
 	t.Helper()
 	dir := shortDir(t)
 	d := &pdp{t: t, plant: p, dir: filepath.Join(dir, "data"), at: "unix:" + filepath.Join(dir, "pdp"), more: more}
+	d.store = []string{"--ballast=16MiB", "--min-free-disk=16MiB"}
 	d.args = []string{"--grpc-addr=" + d.at}
 	d.conn = dial(t, d.at, nil)
 	t.Cleanup(func() {
@@ -68,9 +71,15 @@ func startPDP(t *testing.T, p plant, more ...string) *pdp {
 // start starts it, or starts it again, and waits until it answers.
 func (d *pdp) start() {
 	d.t.Helper()
-	args := append([]string{"--data-dir=" + d.dir, "--admin-addr=off", "--ballast=16MiB", "--min-free-disk=16MiB", "--lease-term=1s", "--shutdown-delay=0s"}, d.args...)
-	d.process = launch(d.t, "pdp", d.ns, d.plant, &d.log, append(args, d.more...)...)
+	d.begin()
 	d.answers()
+}
+
+// begin starts it and waits for nothing.
+func (d *pdp) begin() {
+	d.t.Helper()
+	args := slices.Concat([]string{"--data-dir=" + d.dir, "--admin-addr=off", "--lease-term=1s", "--shutdown-delay=0s"}, d.store, d.args, d.more)
+	d.process = launch(d.t, "pdp", d.ns, d.plant, &d.log, args...)
 }
 
 // answers waits until it does. The first call may still fail of the end of the process before.
@@ -86,6 +95,7 @@ func (d *pdp) answers() {
 		if ctx.Err() != nil || d.gone() {
 			d.t.Fatalf("%v\n%s", err, d.log.Tail())
 		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
