@@ -58,7 +58,10 @@ func (d *daemon) measure() error {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	d.stops.Add(registered.Unregister)
-	return d.measureEtcd(m)
+	if err := d.measureEtcd(m); err != nil {
+		return err
+	}
+	return d.measureReplica(m)
 }
 
 // measureEtcd registers those of a store in etcd.

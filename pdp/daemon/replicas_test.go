@@ -64,7 +64,10 @@ func TestReplicas(t *testing.T) {
 		}
 	}
 	_, page := a.get("/metrics")
-	for _, want := range []string{`jobward_etcd_transactions_total{`, `outcome="done"`, `jobward_etcd_watch_total{`, "jobward_etcd_size_bytes", "jobward_etcd_quota_bytes"} {
+	for _, want := range []string{`jobward_etcd_transactions_total{`, `outcome="done"`, `jobward_etcd_watch_total{`, "jobward_etcd_size_bytes", "jobward_etcd_quota_bytes",
+		"jobward_replica_fence_left_seconds", "jobward_replica_serving 1", `result="done"`, `result="failed"`, "jobward_replica_ceased_total{", `why="fenced"`, `why="silent"`,
+		"jobward_replica_incarnations_total", "jobward_replica_fences_total", "jobward_replica_lists_total", "jobward_replica_peers{", `state="live"`, `state="departed"`,
+		"jobward_replica_receipts_seconds_count{", `slowest="settled"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %s in\n%s", want, page)
 		}

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/jobward/jobward/pdp/feed"
+	"github.com/jobward/jobward/pdp/replica"
 )
 
 // The metrics of leases, receipts and the canary. Names of sidecars are labels in the
@@ -27,6 +28,7 @@ const (
 	metricQueued        = "jobward.watch.queued"         // messages not taken yet by streams
 	metricOwed          = "jobward.watch.unacknowledged" // invalidations not confirmed yet
 	metricReceipts      = "jobward.receipt.duration"     // of calls that wait for one, by outcome
+	metricSlowest       = "jobward.replica.receipts"     // time of the same, by the outcome of the PDP that stood worst; only where there are others
 	metricPending       = "jobward.receipt.pending"      // changes that somebody has not let go of yet
 	metricWaiting       = "jobward.receipt.waiting"      // calls that wait for a receipt
 	metricLetGo         = "jobward.receipt.sidecars"     // sidecars on receipts, by how they let go
@@ -51,13 +53,43 @@ var outcomeNames = [numOutcomes]string{"effective_none", "acked", "lapsed", "tim
 
 // watchMeters are the instruments of receipts; all others are read when somebody scrapes.
 type watchMeters struct {
-	receipts metric.Float64Histogram
-	outcomes [numOutcomes]metric.MeasurementOption
+	receipts, replicas metric.Float64Histogram
+	outcomes           [numOutcomes]metric.MeasurementOption
+	slowest            [len(replicaNames)]metric.MeasurementOption
 }
 
 // receipt measures a receipt that a call gave.
 func (m *watchMeters) receipt(ctx context.Context, outcome int, took time.Duration) {
 	m.receipts.Record(ctx, took.Seconds(), m.outcomes[outcome])
+}
+
+// replicaNames are the outcomes of other PDPs. The later in the list, the longer they are waited for.
+var replicaNames = [...]string{"settled", "gone", "fenced", "pending"}
+
+// standing is the place of an outcome among replicaNames.
+func standing(o replica.Outcome) int {
+	switch o {
+	case replica.Settled:
+		return 0
+	case replica.Gone:
+		return 1
+	case replica.Fenced:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// peers measures a receipt by the other PDP that stands worst on it.
+func (m *watchMeters) peers(ctx context.Context, others []replica.Standing, took time.Duration) {
+	if len(others) == 0 {
+		return
+	}
+	worst := 0
+	for _, o := range others {
+		worst = max(worst, standing(o.Outcome))
+	}
+	m.replicas.Record(ctx, took.Seconds(), m.slowest[worst])
 }
 
 // instruments makes observable instruments and keeps the first error.
@@ -96,6 +128,13 @@ func newWatchMeters(p metric.MeterProvider, s *Server) (made watchMeters, err er
 	made.receipts, err = m.Float64Histogram(metricReceipts, metric.WithUnit("s"), metric.WithDescription("Time that calls waited for caches to let go, by outcome."))
 	if err != nil {
 		return made, err
+	}
+	made.replicas, err = m.Float64Histogram(metricSlowest, metric.WithUnit("s"), metric.WithDescription("Time that calls waited for the caches of several PDPs, by the outcome of the one that stood worst."))
+	if err != nil {
+		return made, err
+	}
+	for i, name := range replicaNames {
+		made.slowest[i] = set(attribute.String("slowest", name))
 	}
 	for i, name := range outcomeNames {
 		made.outcomes[i] = set(attribute.String("outcome", name))

@@ -50,6 +50,7 @@ func (s *Server) await(ctx context.Context, wait engine.Wait, a engine.Awaits) e
 		outcome = outcomeAcked
 	}
 	s.meters.watch.receipt(ctx, outcome, r.Elapsed)
+	s.meters.watch.peers(ctx, r.Replicas, r.Elapsed)
 	return r
 }
 

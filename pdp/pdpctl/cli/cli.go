@@ -63,11 +63,12 @@ type commands struct {
 	Settings   settingsCmd   `cmd:"" help:"Read and change the settings of the installation."`
 	Catalogue  catalogueCmd  `cmd:"" help:"Read and change the permission catalogue."`
 	Receipt    receiptCmd    `cmd:"" help:"Wait for the receipt of a change that was made before."`
-	Sidecars   sidecarsCmd   `cmd:"" help:"List the sidecars that hold a lease, and what they hold."`
+	Sidecars   sidecarsCmd   `cmd:"" help:"List the sidecars that hold a lease of the PDP that answers, and what they hold."`
+	Replicas   replicasCmd   `cmd:"" help:"List the PDPs that have one store open, and how far each is."`
 	Watch      watchCmd      `cmd:"" help:"Tell what happens from now on: invalidations as they are sent, and decisions."`
 	Exec       execCmd       `cmd:"" help:"Run a command as a job: with a token of its own, masked output, and the token revoked at its end."`
 	Mask       maskCmd       `cmd:"" help:"Copy standard input to standard output without secrets."`
-	Demo       demoCmd       `cmd:"" help:"Start a PDP and two sidecars, revoke under load, and show that nothing is allowed afterwards."`
+	Demo       demoCmd       `cmd:"" help:"Start a PDP and two sidecars, or with --replicas several PDPs on etcd, revoke under load, and show that nothing is allowed afterwards."`
 	Audit      auditCmd      `cmd:"" help:"Read who did what."`
 	Health     healthCmd     `cmd:"" help:"Tell whether the PDP serves, and what it holds."`
 	Test       testCmd       `cmd:"" help:"Run scenario files, here or against a PDP."`

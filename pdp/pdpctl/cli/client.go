@@ -115,6 +115,11 @@ func (s *session) audits() (jobwardv1.AuditServiceClient, error) {
 	return jobwardv1.NewAuditServiceClient(conn), err
 }
 
+func (s *session) peers() (jobwardv1.PeerServiceClient, error) {
+	conn, err := s.dial()
+	return jobwardv1.NewPeerServiceClient(conn), err
+}
+
 func (s *session) watches() (jobwardv1.WatchServiceClient, error) {
 	conn, err := s.dial()
 	return jobwardv1.NewWatchServiceClient(conn), err

@@ -43,7 +43,8 @@ The programs are those that --pdp and --sidecar name, or that stand beside pdpct
 first; else they are looked for in PATH.
 
 With --replicas N there are N PDPs on a real etcd cluster of three members, and as many sidecars, on loopback. Jobs come and go all the time, while
-members of etcd and PDPs are killed, frozen and restarted. It takes about a minute.
+members of etcd and PDPs are killed, frozen and restarted. It takes about a minute. What is needed is a checkout of Jobward and Go, since the member of
+etcd is built from its own module (test/etcd/member, and what that needs is fetched once); or --etcd with such a program that was built before.
 
 A check that was begun after Revoke had returned, by the clock of this process, and was allowed is a stale allow. Exit code 0: there was none,
 1: there was one, 2: the demonstration could not be carried out.`

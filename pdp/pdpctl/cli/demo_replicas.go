@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
@@ -228,14 +227,11 @@ func (d *demo) revokeAt(ctx context.Context, job, of string) error {
 		return errNotEffective(r.GetRevision())
 	}
 	out := demoReplicated{Of: of, Receipt: receiptOf(r, time.Since(began)), Replicas: map[string]string{}, BoundMS: millis(r.GetBound().AsDuration())}
-	var names []string
 	for _, p := range r.GetReplicas() {
-		outcome := strings.ToLower(enum("REPLICA_OUTCOME", p.GetOutcome()))
-		out.Replicas[p.GetName()] = outcome
-		names = append(names, p.GetName()+" "+outcome)
+		out.Replicas[replicaName(p.GetName(), p.GetIncarnation())] = enum("REPLICA_OUTCOME", p.GetOutcome())
 	}
 	d.cluster.Receipts = append(d.cluster.Receipts, out)
-	d.tell("   %s\n   other PDPs: %s; bound %s", out.Receipt.text, strings.Join(names, ", "), ms(out.BoundMS))
+	d.tell("   %s\n   %s", out.Receipt.text, replicasText(r))
 	return nil
 }
 

@@ -65,11 +65,20 @@ type demoReceipt struct {
 	text string
 }
 
+// demoReceiptText is a receipt in words. What it says of other PDPs stands in a line of its own.
+func demoReceiptText(r *jobwardv1.Receipt) string {
+	text := fmt.Sprintf("receipt: revision %d, effective", r.GetRevision())
+	if c := cachesText(r); c != "" {
+		text += "; " + c
+	}
+	return text
+}
+
 func receiptOf(r *jobwardv1.Receipt, took time.Duration) *demoReceipt {
 	return &demoReceipt{
 		Revision: r.GetRevision(), Effective: r.GetEffective(), Acknowledged: r.GetAcknowledged(), Lapsed: r.GetLapsed(),
 		ElapsedMS: millis(r.GetElapsed().AsDuration()), ReturnedMS: millis(took),
-		text: fmt.Sprintf("receipt: revision %d, effective; %s", r.GetRevision(), cachesText(r)),
+		text: demoReceiptText(r),
 	}
 }
 

@@ -53,14 +53,14 @@ func TestDemoNamed(t *testing.T) {
 func TestVerbsAreKnown(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		_, script, _ := ctl(t, "", "completion", shell)
-		for _, verb := range []string{"demo", "sidecars", "watch", "receipt", "await", "--quick", "--wide", "--progress"} {
+		for _, verb := range []string{"demo", "sidecars", "replicas", "watch", "receipt", "await", "--quick", "--wide", "--progress"} {
 			if !strings.Contains(script, verb) {
 				t.Errorf("%s does not complete %s", shell, verb)
 			}
 		}
 	}
 	for verb, want := range map[string]string{
-		"demo": "stale allow", "sidecars": "LEASE LEFT", "watch": "invalidations", "receipt await": "before a change",
+		"demo": "stale allow", "sidecars": "LEASE LEFT", "replicas": "INCARNATION", "watch": "invalidations", "receipt await": "before a change",
 	} {
 		if code, help, errout := ctl(t, "", append(strings.Fields(verb), "--help")...); code != ExitOK || !strings.Contains(strings.Join(strings.Fields(help), " "), want) {
 			t.Errorf("pdpctl %s --help: %d, no %q in\n%s%s", verb, code, want, help, errout)

@@ -9,9 +9,16 @@ import (
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
 	"github.com/jobward/jobward/internal/wire"
+	"github.com/jobward/jobward/pdp/state"
 )
 
 type healthCmd struct{}
+
+// Help explains what is no health.
+func (healthCmd) Help() string {
+	return `Exit code 2 when nobody answers there, or one who does not serve: a PDP that loads or stops, a sidecar without a lease, or a PDP of several that
+may not answer (FENCED) since it has not been heard by etcd, or not by the other PDPs. Such a PDP comes back by itself; ask another meanwhile.`
+}
 
 // isSidecar reports that the call is one that a sidecar does not take.
 func isSidecar(err error) bool { return err != nil && wire.AsError(err).Code == wire.CodeMethodUnknown }
@@ -27,6 +34,9 @@ func (healthCmd) Run(s *session) error {
 		return err
 	}
 	if health.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		if why := s.whyFenced(); why != "" {
+			return fmt.Errorf("the PDP at %s is there and may not answer: %s (%s)", s.globals.Address, why, state.CodeFenced)
+		}
 		return fmt.Errorf("what is at %s is there and does not serve: %s (a PDP that loads or stops, or a sidecar without a lease)", s.globals.Address, health.GetStatus())
 	}
 	dir, err := s.directory()

@@ -16,13 +16,29 @@ func newPDP(t *testing.T, more ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	addr := "unix:" + filepath.Join(dir, "s")
+	runPDP(t, append([]string{"--data-dir", filepath.Join(dir, "data"), "--grpc-addr", addr, "--min-free-disk", "16MiB", "--ballast", "16MiB"}, more...)...)
+	return addr
+}
+
+// newShared is newPDP for one of several on a store in etcd.
+func newShared(t *testing.T, store, name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	addr := "unix:" + filepath.Join(dir, "s")
+	runPDP(t, "--store", store, "--replica-name", name, "--data-dir", filepath.Join(dir, "data"), "--grpc-addr", addr+",127.0.0.1:0", "--replica-fence", "1s",
+		"--lease-term", "1s", "--shutdown-grace", "3s")
+	return addr
+}
+
+// runPDP runs a PDP until the test ends.
+func runPDP(t *testing.T, args ...string) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	done := make(chan int, 1)
 	var log bytes.Buffer
 	go func() {
-		args := []string{"--data-dir", filepath.Join(dir, "data"), "--grpc-addr", addr, "--admin-addr", "127.0.0.1:0", "--min-free-disk", "16MiB", "--ballast", "16MiB", "--shutdown-delay", "0s"}
-		done <- daemon.Main(ctx, append(args, more...), nil, in, &log)
+		done <- daemon.Main(ctx, append([]string{"--admin-addr", "127.0.0.1:0", "--shutdown-delay", "0s"}, args...), nil, in, &log)
 		in.Close()
 	}()
 	ready := make(chan bool, 1)
@@ -32,7 +48,7 @@ func newPDP(t *testing.T, more ...string) string {
 		for {
 			n, err := out.Read(text)
 			seen += string(text[:n])
-			if strings.Contains(seen, "token issue") && len(ready) == 0 {
+			if strings.Contains(seen, "Ctrl-C stops it") && len(ready) == 0 {
 				ready <- true
 			}
 			if err != nil {
@@ -50,7 +66,6 @@ func newPDP(t *testing.T, more ...string) string {
 	if !<-ready {
 		t.Fatalf("the PDP did not start: %s", &log)
 	}
-	return addr
 }
 
 // ctl runs one command line against addr, which may be empty.

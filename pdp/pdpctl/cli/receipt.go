@@ -80,10 +80,12 @@ func (t *table) receipt(r *jobwardv1.Receipt) {
 	t.caches(r)
 }
 
-// caches draws who has let go, where there was anybody.
+// caches draws who has let go, where there was anybody, and the other PDPs, where there are any.
 func (t *table) caches(r *jobwardv1.Receipt) {
-	if text := cachesText(r); text != "" {
-		t.linef("%s", text)
+	for _, text := range []string{cachesText(r), replicasText(r)} {
+		if text != "" {
+			t.linef("%s", text)
+		}
 	}
 }
 
@@ -161,7 +163,7 @@ func (s *session) tellStep(r *jobwardv1.Receipt) {
 	if r.GetEffective() {
 		word = "effective"
 	}
-	text := cachesText(r)
+	text := standingText(r)
 	if text == "" {
 		text = fmt.Sprintf("waited %v", brief(r.GetElapsed()))
 	}
@@ -193,6 +195,7 @@ func (s *session) awaitAll(resp *jobwardv1.RevokeResponse) (*jobwardv1.Receipt, 
 		all.Lapsed += r.GetLapsed()
 		all.Pending += r.GetPending()
 		all.QuietRemaining = r.GetQuietRemaining()
+		addReplicas(all, r)
 	}
 	all.Elapsed = durationpb.New(time.Since(began))
 	return all, nil
@@ -226,6 +229,13 @@ func (s *session) settle() error {
 
 type receiptCmd struct {
 	Await awaitCmd `cmd:"" help:"Wait until no cache answers from before a change. Exit code 2 when the deadline comes first."`
+}
+
+// Help explains what a receipt says.
+func (*awaitCmd) Help() string {
+	return `A receipt counts the caches of all PDPs. Where several PDPs have the store open it names the others, too: "settled" has the change, and its
+sidecars have let go or lost their leases; "pending" not yet; "fenced" was silent, may answer nobody any more, and the leases that it may have granted
+are waited out; "gone" was fenced, and they are over. The bound is the longest that the receipt can take while etcd can be reached.`
 }
 
 type awaitCmd struct {

@@ -15,7 +15,10 @@ func (*sidecarsCmd) Help() string {
 	return `LEASE LEFT is how long the sidecar may still believe its cache, unless it renews. BEHIND are the revisions that it has yet to confirm that its
 entries are true at; ENTRIES the decisions that it holds, HIT RATE the share of questions that it answered from them, KEYS what its answers rest
 on: a change of something else is not even sent. These are as of its last renewal. TO DENY is how long a dead token was last allowed there, which
-the canary measures (see canary-project of the PDP).`
+the canary measures (see canary-project of the PDP).
+
+Of several PDPs on one store, each knows the sidecars that hold a lease of it: these are those of the PDP that answers. "pdpctl replicas" lists the
+others.`
 }
 
 // Run lists the sidecars.
@@ -27,6 +30,10 @@ func (c *sidecarsCmd) Run(s *session) error {
 	resp, err := call(s, client.ListSidecars, &jobwardv1.ListSidecarsRequest{})
 	if err != nil {
 		return err
+	}
+	name, others, several := "", 0, false
+	if s.globals.Output == "table" {
+		name, others, several = s.several()
 	}
 	return s.print(resp, func(t *table) {
 		switch {
@@ -43,6 +50,9 @@ func (c *sidecarsCmd) Run(s *session) error {
 		t.linef("head revision %d, leases run for %v", resp.GetHeadRevision(), resp.GetTerm().AsDuration())
 		if q := resp.GetQuietRemaining(); q != nil {
 			t.linef("leases from before the PDP's start may run for another %v: until then no receipt is effective", brief(q))
+		}
+		if several {
+			t.linef("these are the sidecars of %s; other PDPs: %d (pdpctl replicas)", name, others)
 		}
 	})
 }
