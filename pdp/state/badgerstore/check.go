@@ -74,6 +74,9 @@ func Check(ctx context.Context, dir string) (*Report, error) {
 		return nil, err
 	}
 	defer lock.Close()
+	if err := unfinished(dir); err != nil {
+		return nil, err
+	}
 	r := new(Report)
 	m, markErr := readMark(dir)
 	im, err := openImage(filepath.Join(dir, badgerName))

@@ -32,6 +32,9 @@ type found struct {
 // look reads the store in dir and refuses it when it is not whole: damaged files, missing
 // ones, an end before the mark, a history that does not hang together. It changes nothing.
 func look(dir string) (*found, error) {
+	if err := unfinished(dir); err != nil {
+		return nil, err
+	}
 	f := new(found)
 	m, err := readMark(dir)
 	switch {

@@ -23,6 +23,8 @@
 //   - folded: the marker, how far the log has been folded.
 //   - condemned/ID: a stage that no entry may name any more, as it will be removed.
 //   - cluster: the id of the cluster that the store was made in.
+//   - importing: an import has begun and is not finished: there is no head yet, and nothing else
+//     counts. See [Import].
 //   - replica/INCARNATION: a PDP that has the store open, as it says of itself. No lease of
 //     etcd's is on it: only the PDP or a peer that fences it takes it away.
 //   - departed/INCARNATION: what stands in its place while leases of it may be out.

@@ -81,6 +81,7 @@ func (s *Store) find(ctx context.Context) error {
 	all, end := s.below("")
 	resp, err := s.client.Txn(ctx).Then(
 		clientv3.OpGet(s.key(headName)), clientv3.OpGet(s.key(clusterName)), clientv3.OpGet(all, end, clientv3.WithLimit(1), clientv3.WithKeysOnly()),
+		clientv3.OpGet(s.key(importName), clientv3.WithKeysOnly()),
 	).Commit()
 	if err != nil {
 		return err
@@ -88,6 +89,9 @@ func (s *Store) find(ctx context.Context) error {
 	s.cluster = resp.Header.ClusterId
 	head, cluster := resp.Responses[0].GetResponseRange().Kvs, resp.Responses[1].GetResponseRange().Kvs
 	if len(head) == 0 {
+		if len(resp.Responses[3].GetResponseRange().Kvs) > 0 {
+			return state.ErrImportUnfinished(s.opts.Prefix + " in etcd")
+		}
 		if some := resp.Responses[2].GetResponseRange().Kvs; len(some) > 0 {
 			return s.errDamaged(fmt.Errorf("it has the key %q and no head", some[0].Key))
 		}
@@ -121,7 +125,7 @@ func (s *Store) create(ctx context.Context) error {
 	var p point
 	p.mark.Epoch.Counter = 1
 	rand.Read(p.mark.Epoch.ID[:])
-	_, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(s.key(headName)), "=", 0)).Then(
+	_, err := s.client.Txn(ctx).If(s.noHead(), clientv3.Compare(clientv3.CreateRevision(s.key(importName)), "=", 0)).Then(
 		clientv3.OpPut(s.key(headName), encodePoint(headName, p)),
 		clientv3.OpPut(s.key(markerName), encodePoint(markerName, p)),
 		clientv3.OpPut(s.key(clusterName), string(s.clusterValue())),
