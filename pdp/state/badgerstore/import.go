@@ -50,7 +50,10 @@ type Import struct {
 func Look(dir string) (t state.Target, err error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return t, nil
+		for up := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist); up = filepath.Dir(up) {
+			t.Room, err = freeBytes(up)
+		}
+		return t, err
 	}
 	if err != nil {
 		return t, unusable(dir, err)

@@ -213,8 +213,8 @@ func TestImportNoSpace(t *testing.T) {
 	opts := etcdstore.Options{Endpoints: cluster.Endpoints, Prefix: "/full"}
 	from := memstore.New()
 	attach(t, from)
-	for i := range 40 {
-		commit(t, from, state.Batch{Puts: []state.Record{group(authz.GroupID(i + 1))}, Events: []state.Event{{Stamp: authz.Stamp(i) * 1e9, Data: make([]byte, 100_000)}}})
+	for i := range 300 { // etcd notices by what it has written out, which is a moment later
+		commit(t, from, state.Batch{Puts: []state.Record{group(authz.GroupID(i + 1))}, Events: []state.Event{{Stamp: authz.Stamp(i) * 1e9, Data: make([]byte, 200_000)}}})
 	}
 	im, err := etcdstore.OpenImport(t.Context(), opts)
 	if err != nil {
