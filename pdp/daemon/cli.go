@@ -24,6 +24,7 @@ type commands struct {
 		Check struct{} `cmd:"" help:"Judge all settings and read the files they name, without touching the data directory."`
 	} `cmd:"" name:"config" help:"Look at settings."`
 	Fsck    struct{} `cmd:"" help:"Check every byte of the store. It changes nothing. The PDP of an embedded store must not be running; those on etcd may."`
+	Migrate migrate  `cmd:"" help:"Copy a store, live tokens included, into another place: from the embedded store to etcd, or back. It shows what it would do; with --yes it does it. No PDP may run on either."`
 	Version struct{} `cmd:"" help:"Print the version."`
 	Keys    struct {
 		New newKey `cmd:"" help:"Make a bearer key. The key is printed once; its row for the callers file is printed beside it."`
@@ -106,6 +107,8 @@ func (c commandLine) verb(ctx context.Context, args, environ []string) error {
 		_, err = fmt.Fprintln(c.stdout, "the settings are good")
 	case "fsck":
 		return fsck(ctx, &cmd.Config, c.stdout, c.stderr)
+	case "migrate":
+		return cmd.Migrate.run(ctx, &cmd.Config, c.fault, c.stdout, c.stderr)
 	case "version":
 		_, err = fmt.Fprintln(c.stdout, "pdp", telemetry.Version())
 	case "keys new <name>":
