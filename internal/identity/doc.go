@@ -13,6 +13,8 @@
 //	certificates:
 //	  - uri: spiffe://forge.example/runner/*   # exact, or everything below with a trailing /*
 //	    roles: [runner]
+//	  - uri: spiffe://forge.example/pdp/*      # of several PDPs on one store each calls the others
+//	    roles: [peer]
 //	keys:
 //	  - name: forge-sync
 //	    sha256: 5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	jobwardv1 "github.com/jobward/jobward/gen/jobward/v1"
+	"github.com/jobward/jobward/internal/wire"
 )
 
 const (
@@ -133,7 +134,7 @@ func (h *hammering) first(p *demoProcess) string {
 func answerText(d *jobwardv1.Decision, err error) string {
 	switch {
 	case err != nil:
-		return fmt.Sprintf("not decided: %v", err)
+		return "not decided (" + wire.AsError(err).Code + ")"
 	case d.GetAllow():
 		return "ALLOW " + enum("REASON", d.GetReason())
 	}
