@@ -194,7 +194,7 @@ func (e *prefix) takes(c *state.Contents) int64 {
 
 // What etcd's database takes for a record and for an event, in bytes beside their own, as measured.
 const (
-	etcdRecord = 200
+	etcdRecord = 120
 	etcdEvent  = 100
 )
 

@@ -13,8 +13,14 @@ import (
 	"github.com/jobward/jobward/pdp/authz"
 )
 
-// page is how many keys are read at a time.
-const page = 512
+// page is how many keys are read at a time at first. For every page etcd counts all keys that follow, so
+// that small pages make reading a large store take the square of its size; so they grow to maxPage,
+// while they have no more than pageBytes.
+const (
+	page      = 512
+	maxPage   = 32 * page
+	pageBytes = 4 << 20
+)
 
 // readSpans reads the names of the log.
 func (s *Store) readSpans(ctx context.Context) (spans []span, err error) {
@@ -35,8 +41,8 @@ func find(spans []span, after authz.Revision) int {
 // scan calls fn for each key of a range in order, all as of one revision of etcd's: rev, or,
 // for zero, that of the first page.
 func (s *Store) scan(ctx context.Context, from string, end clientv3.OpOption, rev int64, names bool, fn func(name string, kv *mvccpb.KeyValue) error) error {
-	for {
-		opts := []clientv3.OpOption{end, clientv3.WithLimit(page), clientv3.WithRev(rev)}
+	for limit := page; ; {
+		opts := []clientv3.OpOption{end, clientv3.WithLimit(int64(limit)), clientv3.WithRev(rev)}
 		if names {
 			opts = append(opts, clientv3.WithKeysOnly())
 		}
@@ -47,10 +53,18 @@ func (s *Store) scan(ctx context.Context, from string, end clientv3.OpOption, re
 		if rev == 0 {
 			rev = resp.Header.Revision
 		}
+		size := 0
 		for _, kv := range resp.Kvs {
+			size += len(kv.Key) + len(kv.Value)
 			if err := fn(s.name(kv.Key), kv); err != nil {
 				return err
 			}
+		}
+		switch {
+		case size < pageBytes/2:
+			limit = min(2*limit, maxPage)
+		case size > pageBytes:
+			limit = max(limit/2, page)
 		}
 		if !resp.More {
 			return nil
