@@ -260,7 +260,7 @@ func TestGrantsOnlyWhileServing(t *testing.T) {
 		if v := d.rest(s, keyA); v != lease.Cacheable {
 			t.Errorf("in the last moment: %v", v)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.Renew(2, Figures{})
 		if ends() != before {
 			t.Error("renewed by a PDP that may not serve")

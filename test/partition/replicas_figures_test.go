@@ -29,11 +29,10 @@ const slack = time.Second
 
 // told is what an episode came to.
 type told struct {
-	checks, undecided           int // at sidecars
-	atPDPs, undecidedAtPDPs     int
-	receipts, late, ineffective int
-	slowest, bound              time.Duration
-	first                       string // of what is wrong
+	checks, undecided       int // at sidecars
+	atPDPs, undecidedAtPDPs int
+	receipts, ineffective   int
+	slowest, bound          time.Duration
 }
 
 func (t told) String() string {

@@ -28,11 +28,10 @@ const fleetSize = 3
 
 // fleetJob is a job, and when what became of it was known to its caller.
 type fleetJob struct {
-	id      authz.JobID
-	token   authz.Digest
-	dying   time.Time // the first call to revoke it
-	over    time.Time // an effective receipt had returned
-	replace bool      // it was issued twice; this is the first token
+	id    authz.JobID
+	token authz.Digest
+	dying time.Time // the first call to revoke it
+	over  time.Time // an effective receipt had returned
 }
 
 // runFleet runs one fleet for a while under random troubles.
