@@ -108,6 +108,7 @@ type shot struct {
 	door       int
 	start, end int64
 	what       verdict
+	why        error // it is undecided; nil when the lease had lapsed
 }
 
 func newHammer(t *testing.T, seed uint64, p *pdp, sides ...*side) *hammer {
@@ -300,7 +301,7 @@ func (h *hammer) ask(w int, rnd *rand.Rand) {
 		d, err := how(ctx, c, j.token)
 		x.end = h.now()
 		cancel()
-		x.what = judge(d, err)
+		x.what, x.why = judge(d, err), err
 		switch {
 		case x.what == odd:
 			text := d.String()

@@ -33,6 +33,7 @@ type told struct {
 	atPDPs, undecidedAtPDPs int
 	receipts, ineffective   int
 	slowest, bound          time.Duration
+	earliest                shot // that was not decided, at a sidecar
 }
 
 func (t told) String() string {
@@ -40,8 +41,8 @@ func (t told) String() string {
 		t.atPDPs, t.undecidedAtPDPs, t.receipts, t.slowest.Round(time.Millisecond), t.bound.Round(time.Millisecond), t.ineffective)
 }
 
-// figures counts per episode, once the hammer has stopped, and says what must not be.
-func (h *hammer) figures(all []episode) (out []told, wrong []string) {
+// figures counts per episode, once the hammer has stopped, and says what must not be, and which questions had no answer where all should have.
+func (h *hammer) figures(all []episode) (out []told, wrong, unserved []string) {
 	out = make([]told, len(all))
 	for i, e := range all {
 		t := &out[i]
@@ -55,13 +56,18 @@ func (h *hammer) figures(all []episode) (out []told, wrong []string) {
 					n, not = &t.atPDPs, &t.undecidedAtPDPs
 				}
 				*n++
-				if x.what == undecided {
-					*not++
+				if x.what != undecided {
+					continue
+				}
+				if *not++; not == &t.undecided && (t.undecided == 1 || x.start < t.earliest.start) {
+					t.earliest = x
 				}
 			}
 		}
 		if e.served && t.undecided > 0 {
-			wrong = append(wrong, fmt.Sprintf("%s: %d checks at sidecars were not decided", e.name, t.undecided))
+			x := t.earliest
+			unserved = append(unserved, fmt.Sprintf("%s, at %v to %v: %d checks at sidecars were not decided, the first at %s from %v to %v: %v", e.name,
+				time.Duration(e.began), time.Duration(e.ended), t.undecided, h.asked[x.door].name, time.Duration(x.start), time.Duration(x.end), x.why))
 		}
 	}
 	for _, r := range h.receipts {
@@ -89,5 +95,5 @@ func (h *hammer) figures(all []episode) (out []told, wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("%s: a receipt of PDP %d, called at %v, took %v: %v", where, r.pdp, time.Duration(r.called), took, r.receipt))
 		}
 	}
-	return out, wrong
+	return out, wrong, unserved
 }
