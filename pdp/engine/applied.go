@@ -22,8 +22,10 @@ func (a applied) Loaded(mark state.Mark, stamp authz.Stamp) {
 // Apply implements [state.Sink]. The clock comes first: nobody may see a change at a time
 // before it.
 func (a applied) Apply(changes []state.Change) {
-	for i := range changes {
-		a.e.clock.raise(changes[i].Stamp)
+	if a.e.shared { // else every stamp is this clock's
+		for i := range changes {
+			a.e.clock.raise(changes[i].Stamp)
+		}
 	}
 	a.Feed.Apply(changes)
 	for i := range changes {
