@@ -78,7 +78,7 @@ func doors() []door {
 
 // notDoors are the other packages of the two programs. A new one has to be put into one of the two lists.
 var notDoors = []string{
-	"pdp/audit", "pdp/authz", "pdp/daemon", "pdp/engine", "pdp/feed", "pdp/pdpctl", "pdp/scenario", "pdp/state",
+	"pdp/audit", "pdp/authz", "pdp/daemon", "pdp/engine", "pdp/feed", "pdp/pdpctl", "pdp/peer", "pdp/replica", "pdp/scenario", "pdp/state",
 	"sidecar/daemon", "sidecar/gate", "sidecar/route",
 }
 
