@@ -36,7 +36,7 @@ type risingClock struct {
 	Clock
 	ahead atomic.Int64 // of Clock, in nanoseconds; only ever more
 	log   *slog.Logger
-	// follow says that Clock does not know what the store's last stamp was.
+	// follow says that Clock may not know what the store's last stamp was.
 	follow bool
 }
 
@@ -49,7 +49,10 @@ const maxSkew = 5 * time.Second
 // begin makes Now give at least the last stamp that a store had when it was loaded: the
 // machine may have been set back since.
 func (c *risingClock) begin(last authz.Stamp) {
-	if more := int64(last - c.Clock.Now()); more > 0 && c.follow {
+	if !c.follow {
+		return // without reading Clock: this is inside the store, and a Clock may take a moment
+	}
+	if more := int64(last - c.Clock.Now()); more > 0 {
 		c.ahead.Store(more)
 	}
 }

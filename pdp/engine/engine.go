@@ -112,7 +112,7 @@ func New(ctx context.Context, opt Options) (*Engine, error) {
 	}
 	e := &Engine{opt: opt, store: opt.Store, view: state.NewView(), log: opt.Logger}
 	_, e.shared = opt.Store.(state.Shared)
-	e.clock = &risingClock{Clock: opt.Clock, log: opt.Logger, follow: follow}
+	e.clock = &risingClock{Clock: opt.Clock, log: opt.Logger, follow: follow || e.shared}
 	e.walks.New = func() any { return new(policy.Walk) }
 	if opt.Feed.Now == nil {
 		// Leases are counted on a clock that nothing sets forward: a PDP whose time rises with
