@@ -11,8 +11,8 @@ import (
 
 // How often lapsed heartbeats are made final, and how often what is past its
 // retention is removed. Neither decides anything: a lapsed token is dead by the clock
-// the moment its term is over. Each wait is longer or shorter by up to a fourth, so that
-// several PDPs do not do the same at the same moment for long: the first one does it.
+// the moment its term is over. Several PDPs on one store do not do the same at the same
+// moment for long: the first one does it, and the others find nothing to do.
 const (
 	lapseEvery = time.Second
 	pruneEvery = time.Minute
@@ -20,31 +20,36 @@ const (
 )
 
 func (e *Engine) sweepLoop(ctx context.Context) {
-	t := time.NewTimer(about(lapseEvery))
+	t := time.NewTimer(e.about(lapseEvery))
 	defer t.Stop()
-	prune := time.Now().Add(about(pruneEvery))
+	prune := time.Now().Add(e.about(pruneEvery))
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		t.Reset(about(lapseEvery))
+		t.Reset(e.about(lapseEvery))
 		if err := e.commitLapsed(ctx, e.clock.Now()); err != nil && ctx.Err() == nil {
 			e.log.Error("lapsed heartbeats could not be made final; they are dead all the same", "error", err)
 		}
 		if time.Now().Before(prune) {
 			continue
 		}
-		prune = time.Now().Add(about(pruneEvery))
+		prune = time.Now().Add(e.about(pruneEvery))
 		if err := e.Prune(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("old records could not be removed", "error", err)
 		}
 	}
 }
 
-// about gives d, more or less by up to a fourth.
-func about(d time.Duration) time.Duration { return d - d/4 + rand.N(d/2) }
+// about gives d; where other PDPs do the same, more or less by up to a fourth.
+func (e *Engine) about(d time.Duration) time.Duration {
+	if !e.shared {
+		return d
+	}
+	return d - d/4 + rand.N(d/2)
+}
 
 // Prune removes what is past its retention: ended and long expired jobs, replaced
 // digests, request ids, audit events. What it removes is older than any token or
